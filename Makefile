@@ -1,0 +1,48 @@
+# Everything a developer or CI does, in one place. Each target works right after the clone.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PACKAGES := libs/protocol libs/publisher libs/client libs/cli services/edge
+
+.PHONY: setup check test run bench faults fmt clean system
+
+setup: $(READY)
+
+$(READY): constraints.txt Makefile $(PACKAGES:%=%/pyproject.toml)
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt hatchling editables
+	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt \
+		-e libs/protocol -e libs/publisher -e libs/client \
+		-e "libs/cli[embedded]" -e "services/edge[fast]" \
+		coverage hypothesis mypy psutil pytest pytest-aiohttp pytest-timeout pytest-xdist \
+		ruff websockets
+	touch $(READY)
+
+# redis-server and a C compiler, which the tests and the benchmark run for real.
+system:
+	@sh .ci/system-packages
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy libs services tests
+	$(BIN)/pytest -q tests/test_architecture.py
+
+test: setup system check
+	$(BIN)/pytest -q -n 2 --dist loadfile
+
+run: setup
+	$(BIN)/fanwire dev
+
+bench: setup system
+	$(BIN)/python -m tests.bench
+
+faults: setup system
+	FANWIRE_TEST_LONG=1 $(BIN)/pytest -q tests/faults
+
+fmt: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,178 @@
+"""Events: what happened in a core service, and its record in the log (PROTOCOL §7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fanwire_protocol.channels import is_segment
+from fanwire_protocol.codec import (
+    InvalidData,
+    JsonValue,
+    decode_msgpack,
+    encode_msgpack,
+    refuse_unsendable,
+)
+from fanwire_protocol.frames import FRAME_TYPES
+
+__all__ = [
+    "RECORD_VERSION",
+    "Event",
+    "InvalidEvent",
+    "check_event",
+    "decode_event",
+    "encode_event",
+    "uuid7",
+]
+
+RECORD_VERSION = 1
+MAX_TIME_MS = 253_402_300_799_999  # the last millisecond of the year 9999, RFC 3339's last
+_TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
+_TARGETS = {"user": 2, "role": 2, "connection": 2, "all": 1}
+_OPTIONAL_TEXT = ("correlation_id", "key", "traceparent")
+
+
+class InvalidEvent(InvalidData):
+    """The event breaks a rule of PROTOCOL §7; *path* names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One domain event. `time` is in milliseconds since the epoch; `tenant` is None on `system` only."""
+
+    id: str
+    type: str
+    tenant: str | None
+    time: int
+    payload: JsonValue = None
+    resource: tuple[str, str] | None = None
+    to: tuple[str, ...] | None = None
+    correlation_id: str | None = None
+    aggregate: tuple[str, str] | None = None
+    key: str | None = None
+    traceparent: str | None = None
+
+
+def encode_event(event: Event) -> bytes:
+    """Encode *event* as the record that stands in the log; raises InvalidEvent."""
+    check_event(event)
+    refuse_payload(event.payload)
+    record: dict[str, JsonValue] = {
+        "v": RECORD_VERSION,
+        "id": event.id,
+        "type": event.type,
+        "tenant": event.tenant,
+        "time": event.time,
+        "payload": event.payload,
+    }
+    for name in ("resource", "to", "aggregate", *_OPTIONAL_TEXT):
+        value = getattr(event, name)
+        if value is not None:
+            record[name] = value
+    return encode_msgpack(record)
+
+
+def decode_event(data: bytes) -> Event:
+    """Decode a record of the log; raises InvalidEvent or InvalidData. Unknown fields are ignored."""
+    record = decode_msgpack(data)
+    if type(record) is not dict:
+        raise InvalidEvent("a record is a map")
+    if record.get("v") != RECORD_VERSION or type(record["v"]) is not int:
+        raise InvalidEvent(f"this edge reads records of version {RECORD_VERSION}", "v")
+    for name in ("id", "type", "tenant", "time", "payload"):
+        if name not in record:
+            raise InvalidEvent("is missing", name)
+    event = Event(
+        id=record["id"],
+        type=record["type"],
+        tenant=record["tenant"],
+        time=record["time"],
+        payload=record["payload"],
+        resource=_as_tuple(record, "resource"),
+        to=_as_tuple(record, "to"),
+        correlation_id=record.get("correlation_id"),
+        aggregate=_as_tuple(record, "aggregate"),
+        key=record.get("key"),
+        traceparent=record.get("traceparent"),
+    )
+    check_event(event)
+    return event
+
+
+def check_event(event: Event) -> None:
+    """Raise InvalidEvent, naming the field, unless *event* keeps the rules (its payload aside)."""
+    _check_text(event.id, "id")
+    if type(event.type) is not str or _TYPE.fullmatch(event.type) is None:
+        raise InvalidEvent("is 1 to 128 of A-Z a-z 0-9 _ . : -", "type")
+    if event.type in FRAME_TYPES or event.type.startswith("fanwire."):
+        raise InvalidEvent(f"{event.type!r} is reserved; take another name", "type")
+    if type(event.time) is not int or not 0 <= event.time <= MAX_TIME_MS:
+        raise InvalidEvent("is milliseconds since the epoch, an integer", "time")
+    if event.tenant is not None and not _is_segment(event.tenant):
+        raise InvalidEvent("is a channel segment", "tenant")
+    if event.resource is not None:
+        _check_pair(event.resource, "resource")
+    if event.to is not None:
+        _check_target(event.to)
+    _check_optional(event)
+
+
+def _check_optional(event: Event) -> None:
+    if event.aggregate is not None:
+        if len(event.aggregate) != 2:
+            raise InvalidEvent("is [type, id]", "aggregate")
+        for part in event.aggregate:
+            _check_text(part, "aggregate")
+    for name in _OPTIONAL_TEXT:
+        value = getattr(event, name)
+        if value is not None:
+            _check_text(value, name)
+
+
+def refuse_payload(payload: object) -> None:
+    """Raise InvalidEvent, naming the place, unless *payload* can be sent as JSON and as msgpack."""
+    try:
+        refuse_unsendable(payload, "payload")
+    except InvalidData as error:
+        raise InvalidEvent(error.reason, error.path) from error
+
+
+def uuid7(time_ms: int, random: bytes) -> str:
+    """Return the UUIDv7 (RFC 9562 section 5.7) of a time and ten random bytes."""
+    value = int.from_bytes(time_ms.to_bytes(6, "big") + random[:10], "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _as_tuple(record: Mapping[str, Any], name: str) -> Any:
+    value = record.get(name)
+    if value is None:
+        return None
+    if type(value) is not list:
+        raise InvalidEvent("is a list", name)
+    return tuple(value)
+
+
+def _is_segment(value: object) -> bool:
+    return type(value) is str and is_segment(value)
+
+
+def _check_text(value: object, name: str) -> None:
+    if type(value) is not str or not 1 <= len(value) <= 128:
+        raise InvalidEvent("is a string of 1 to 128 characters", name)
+    refuse_payload(value)
+
+
+def _check_pair(value: tuple[object, ...], name: str) -> None:
+    if len(value) != 2 or not all(map(_is_segment, value)):
+        raise InvalidEvent("is [type, id], both channel segments", name)
+
+
+def _check_target(to: tuple[object, ...]) -> None:
+    kind = to[0] if to else None
+    if type(kind) is not str or _TARGETS.get(kind) != len(to) or not all(map(_is_segment, to)):
+        raise InvalidEvent('is ["user", id], ["role", name], ["connection", id] or ["all"]', "to")

@@ -1,0 +1,122 @@
+"""Frames: what the server sends (PROTOCOL §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from fanwire_protocol.codec import InvalidData, JsonValue, decode_json, encode_json
+
+__all__ = ["FRAME_TYPES", "Frame", "decode_frame", "encode_frame", "format_time", "parse_time"]
+
+# Types of the server's own frames; no event may bear one of these names.
+FRAME_TYPES = frozenset(
+    {
+        "connected",
+        "authenticated",
+        "subscribed",
+        "unsubscribed",
+        "gap",
+        "state",
+        "presence",
+        "token_expiring",
+        "ping",
+        "pong",
+        "error",
+        "disconnect",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame in the nested style. `time` is in milliseconds since the epoch."""
+
+    type: str
+    payload: JsonValue
+    time: int
+    event_id: str
+    channel: str | None = None
+    offset: str | None = None
+    correlation_id: str | None = None
+    reply_to: int | str | None = None
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Encode *frame* as JSON, its fields in the order of PROTOCOL §3."""
+    fields: dict[str, JsonValue] = {"type": frame.type}
+    if frame.channel is not None:
+        fields["channel"] = frame.channel
+    fields["timestamp"] = format_time(frame.time)
+    fields["eventId"] = frame.event_id
+    fields["encoding"] = "json"
+    fields["payload"] = frame.payload
+    if frame.offset is not None:
+        fields["offset"] = frame.offset
+    if frame.correlation_id is not None:
+        fields["correlationId"] = frame.correlation_id
+    if frame.reply_to is not None:
+        fields["replyTo"] = frame.reply_to
+    return encode_json(fields)
+
+
+def decode_frame(data: str | bytes) -> Frame:
+    """Decode a nested JSON frame; unknown fields are ignored. Raises InvalidData."""
+    fields = decode_json(data)
+    if type(fields) is not dict:
+        raise InvalidData("a frame is an object")
+    return Frame(
+        type=_text(fields, "type"),
+        payload=fields.get("payload"),
+        time=parse_time(_text(fields, "timestamp")),
+        event_id=_text(fields, "eventId"),
+        channel=_optional_text(fields, "channel"),
+        offset=_optional_text(fields, "offset"),
+        correlation_id=_optional_text(fields, "correlationId"),
+        reply_to=_reply_to(fields),
+    )
+
+
+def format_time(time_ms: int) -> str:
+    """Return RFC 3339 in UTC with milliseconds."""
+    seconds, milliseconds = divmod(time_ms, 1000)
+    return f"{_format_second(seconds)}.{milliseconds:03d}Z"
+
+
+def parse_time(text: str) -> int:
+    """Return milliseconds since the epoch of an RFC 3339 time; raises InvalidData."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidData("is no RFC 3339 time", "$.timestamp") from error
+    if moment.tzinfo is None:
+        raise InvalidData("has no time zone", "$.timestamp")
+    whole = moment.replace(microsecond=0)
+    return round(whole.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+# Events come in the order of time, so a handful of seconds is formatted once each.
+@lru_cache(maxsize=256)
+def _format_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if type(value) is not str:
+        raise InvalidData("is a string", f"$.{name}")
+    return value
+
+
+def _optional_text(fields: Mapping[str, Any], name: str) -> str | None:
+    return None if fields.get(name) is None else _text(fields, name)
+
+
+def _reply_to(fields: Mapping[str, Any]) -> int | str | None:
+    value: int | str | None = fields.get("replyTo")
+    if value is not None and type(value) is not int and type(value) is not str:
+        raise InvalidData("is an integer or a string", "$.replyTo")
+    return value
