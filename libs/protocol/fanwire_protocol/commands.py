@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from fanwire_protocol.channels import is_segment
 from fanwire_protocol.codec import InvalidData, JsonValue, decode_json, encode_json
 from fanwire_protocol.codes import ErrorCode
 from fanwire_protocol.position import InvalidPosition, Position, parse_offset, parse_position
@@ -145,8 +146,7 @@ def _fields(command: Command) -> dict[str, JsonValue]:
             return {"type": "request.state", "channel": channel}
         case Presence(channel):
             return {"type": "presence", "channel": channel}
-        case Ping() | Pong():
-            return {"type": type(command).__name__.lower()}
+    return {"type": type(command).__name__.lower()}
 
 
 def _build(fields: Mapping[str, Any], reply_to: ReplyTo) -> Command:
@@ -207,6 +207,8 @@ def _since(value: object) -> Since | None:
     if type(value) is str:
         offset = parse_offset(value)
         return {offset.topic: offset.position}
-    if type(value) is not dict or any(type(text) is not str for text in value.values()):
+    if type(value) is not dict or not all(type(text) is str for text in value.values()):
         raise InvalidData("`since` is an object topic → position, or one offset")
+    if not all(map(is_segment, value)):
+        raise InvalidData("`since` names a topic that is none; topics are channel segments")
     return {topic: parse_position(text) for topic, text in value.items()}

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fanwire_protocol.channels import is_segment
+from fanwire_protocol.channels import MAX_NAME_BYTES, is_segment
 from fanwire_protocol.codec import (
+    ENVELOPE_DEPTH,
     InvalidData,
     JsonValue,
     decode_msgpack,
@@ -24,6 +25,7 @@ __all__ = [
     "check_event",
     "decode_event",
     "encode_event",
+    "refuse_payload",
     "uuid7",
 ]
 
@@ -31,6 +33,7 @@ RECORD_VERSION = 1
 MAX_TIME_MS = 253_402_300_799_999  # the last millisecond of the year 9999, RFC 3339's last
 _TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
 _TARGETS = {"user": 2, "role": 2, "connection": 2, "all": 1}
+_TARGET_FORM = 'is ["user", id], ["role", name], ["connection", id] or ["all"]'
 _OPTIONAL_TEXT = ("correlation_id", "key", "traceparent")
 
 
@@ -114,17 +117,18 @@ def check_event(event: Event) -> None:
         raise InvalidEvent("is a channel segment", "tenant")
     if event.resource is not None:
         _check_pair(event.resource, "resource")
+        _check_name(("tenant", event.tenant or "", "resource", *event.resource), "resource")
     if event.to is not None:
         _check_target(event.to)
+        _check_name(("tenant", event.tenant or "", *event.to), "to")
+        if event.tenant is None and tuple(event.to) != ("all",):
+            raise InvalidEvent("names no one without a tenant; give one, or address all", "to")
     _check_optional(event)
 
 
 def _check_optional(event: Event) -> None:
     if event.aggregate is not None:
-        if len(event.aggregate) != 2:
-            raise InvalidEvent("is [type, id]", "aggregate")
-        for part in event.aggregate:
-            _check_text(part, "aggregate")
+        _check_aggregate(event.aggregate)
     for name in _OPTIONAL_TEXT:
         value = getattr(event, name)
         if value is not None:
@@ -134,7 +138,7 @@ def _check_optional(event: Event) -> None:
 def refuse_payload(payload: object) -> None:
     """Raise InvalidEvent, naming the place, unless *payload* can be sent as JSON and as msgpack."""
     try:
-        refuse_unsendable(payload, "payload")
+        refuse_unsendable(payload, "payload", ENVELOPE_DEPTH)
     except InvalidData as error:
         raise InvalidEvent(error.reason, error.path) from error
 
@@ -164,15 +168,32 @@ def _is_segment(value: object) -> bool:
 def _check_text(value: object, name: str) -> None:
     if type(value) is not str or not 1 <= len(value) <= 128:
         raise InvalidEvent("is a string of 1 to 128 characters", name)
-    refuse_payload(value)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidEvent("a string has a lone surrogate", name) from error
 
 
-def _check_pair(value: tuple[object, ...], name: str) -> None:
-    if len(value) != 2 or not all(map(_is_segment, value)):
+def _check_pair(value: object, name: str) -> None:
+    if not isinstance(value, tuple | list) or len(value) != 2 or not all(map(_is_segment, value)):
         raise InvalidEvent("is [type, id], both channel segments", name)
 
 
-def _check_target(to: tuple[object, ...]) -> None:
-    kind = to[0] if to else None
-    if type(kind) is not str or _TARGETS.get(kind) != len(to) or not all(map(_is_segment, to)):
-        raise InvalidEvent('is ["user", id], ["role", name], ["connection", id] or ["all"]', "to")
+def _check_aggregate(value: object) -> None:
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise InvalidEvent("is [type, id]", "aggregate")
+    for part in value:
+        _check_text(part, "aggregate")
+
+
+def _check_target(to: object) -> None:
+    if not isinstance(to, tuple | list) or not all(map(_is_segment, to)) or not to:
+        raise InvalidEvent(_TARGET_FORM, "to")
+    if _TARGETS.get(to[0]) != len(to):
+        raise InvalidEvent(_TARGET_FORM, "to")
+
+
+def _check_name(parts: tuple[str, ...], name: str) -> None:
+    """Refuse an event whose channel nobody could name, instead of never delivering it."""
+    if len(":".join(parts)) > MAX_NAME_BYTES:
+        raise InvalidEvent(f"its channel has more than {MAX_NAME_BYTES} bytes; take shorter names", name)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fanwire_protocol.channels import is_segment
+
 __all__ = ["BEGINNING", "InvalidPosition", "Offset", "Position", "parse_offset", "parse_position"]
 
 BEGINNING = "0-0"
-_POSITION = re.compile(r"(\d{1,20}-\d{1,20})~([0-9a-f]{8})", re.ASCII)
-_TOPIC = re.compile(r"[A-Za-z0-9_.+|~=@-]{1,128}", re.ASCII)
+# Without leading zeros, so that equal ids are equal strings.
+_POSITION = re.compile(r"((?:0|[1-9]\d{0,19})-(?:0|[1-9]\d{0,19}))~([0-9a-f]{8})", re.ASCII)
 _MAX_PART = 2**64 - 1
 
 
@@ -66,6 +68,6 @@ def parse_position(text: str) -> Position:
 def parse_offset(text: str) -> Offset:
     """Parse `<topic>@<position>`; raises InvalidPosition."""
     topic, at, position = text.rpartition("@")
-    if not at or _TOPIC.fullmatch(topic) is None:
+    if not at or not is_segment(topic):
         raise InvalidPosition("an offset has the form topic@1732096800123-0~5f0c2a91")
     return Offset(topic, parse_position(position))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
+import math
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
+
+from fanwire_protocol.codec import decode_json
 
 __all__ = ["BrokerSettings", "SettingError", "load_settings", "setting"]
 
@@ -75,7 +77,10 @@ def _section(
 ) -> T:
     hints = typing.get_type_hints(schema)
     fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
-    _refuse_unknown(fields, document, environment, path)
+    if path:
+        _refuse_unknown_names(fields, document, path)
+        sections = frozenset(name for name in fields if dataclasses.is_dataclass(hints[name]))
+        _refuse_unknown_variables(fields, sections, environment, path)
     values: dict[str, Any] = {}
     for name, field in fields.items():
         here = (*path, name)
@@ -93,22 +98,33 @@ def _section(
     return schema(**values)
 
 
-def _refuse_unknown(
+def _refuse_unknown_names(
+    fields: Mapping[str, object], document: Mapping[str, Any], path: tuple[str, ...]
+) -> None:
+    for name in document:
+        if name not in fields:
+            raise SettingError(f"{_dotted((*path, name))}: no such setting{_nearest(name, fields)}")
+
+
+def _refuse_unknown_variables(
     fields: Mapping[str, object],
-    document: Mapping[str, Any],
+    sections: frozenset[str],
     environment: Mapping[str, str],
     path: tuple[str, ...],
 ) -> None:
-    for name in document:
-        if path and name not in fields:
-            raise SettingError(f"{_dotted((*path, name))}: no such setting{_nearest(name, fields)}")
-    if not path:
-        return
     head = _variable(path) + "__"
     for variable in environment:
+        if not variable.startswith(head):
+            continue
         name = variable.removeprefix(head).partition("__")[0].lower()
-        if variable.startswith(head) and name not in fields:
+        if name not in fields:
             raise SettingError(f"{variable}: no such setting{_nearest(name, fields)}")
+        known = _variable((*path, name))
+        if name in sections:
+            if not variable.startswith(known + "__"):
+                raise SettingError(f"{variable}: is a section; its settings are {known}__<NAME>")
+        elif variable != known:
+            raise SettingError(f"{variable}: no such setting; did you mean {known}?")
 
 
 def _nearest(name: str, fields: Mapping[str, object]) -> str:
@@ -145,7 +161,7 @@ def _from_text(text: str, hint: Any, field: dataclasses.Field[Any], name: str) -
             raise _fail(name, field, text, "is neither true nor false")
         return text.lower() == "true"
     try:
-        value = json.loads(text)
+        value = decode_json(text)
     except ValueError as error:
         expected = "is not a number" if kind in (int, float) else "is no JSON list"
         raise _fail(name, field, text, expected) from error
@@ -158,17 +174,20 @@ def _from_document(value: Any, hint: Any, field: dataclasses.Field[Any], name: s
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise _fail(name, field, value, "is no list of strings")
         return tuple(value)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) <= 2**53:
         return float(value)
     if type(value) is not kind:
         words = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
         raise _fail(name, field, value, f"is not {words[kind]}")
+    if kind is float and not math.isfinite(value):
+        raise _fail(name, field, value, "is not finite")
     return value
 
 
 def _checked(value: Any, field: dataclasses.Field[Any], name: str) -> Any:
     limits = field.metadata
-    if limits["choices"] and value not in limits["choices"]:
+    given = value if isinstance(value, tuple) else (value,)
+    if limits["choices"] and not set(given) <= set(limits["choices"]):
         raise _fail(name, field, value, f"is none of {', '.join(limits['choices'])}")
     if limits["minimum"] is not None and value < limits["minimum"]:
         raise _fail(name, field, value, f"is below {limits['minimum']}")

@@ -1,0 +1,71 @@
+"""The `fanwire` command: finds the command named first and hands it the rest of the line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from fanwire_cli.failure import Failure
+
+__all__ = ["COMMANDS", "main"]
+
+Run: TypeAlias = Callable[[Sequence[str], Mapping[str, str]], int]
+
+# Every command is a module of this name with `run(argv, environment)`. Only the one that is asked for is
+# imported, so that `fanwire token` does not wait for what `fanwire dev` needs.
+COMMANDS = {
+    "dev": "broker, edge and a demo feed in one terminal; loopback only",
+    "edge": "run an edge",
+    "publish": "publish one event and print its position",
+    "tail": "print what arrives on channels, one JSON line each",
+    "token": "sign a token for development and tests",
+    "doctor": "check broker, edge, token and channel, and say what to do",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    try:
+        return _command(name)(arguments[1:], os.environ)
+    except Failure as failure:
+        _complain(name, failure)
+        return failure.status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Who reads our output went away (`fanwire tail … | head`). Python would complain once more when it
+        # flushes at exit, so there must be somewhere to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _command(name: str) -> Run:
+    if name not in COMMANDS:
+        raise Failure(f"no such command; there are {', '.join(COMMANDS)}", status=2)
+    run: Run = importlib.import_module(f"fanwire_cli.{name}").run
+    return run
+
+
+def _complain(name: str, failure: Failure) -> None:
+    print(f"fanwire {name}: {failure}", file=sys.stderr)
+    for line in failure.details:
+        print(f"  {line}", file=sys.stderr)
+
+
+def _overview() -> str:
+    lines = (f"  {name:<8} {what}" for name, what in COMMANDS.items())
+    return "\n".join(
+        ("usage: fanwire COMMAND …", "", *lines, "", "`fanwire COMMAND --help` explains one of them.")
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

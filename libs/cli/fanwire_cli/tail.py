@@ -1,0 +1,67 @@
+"""`fanwire tail`: prints what arrives on channels, one JSON line for each event or gap, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping, Sequence
+
+from fanwire_cli.arguments import Parser, websocket_url
+from fanwire_cli.failure import Failure
+from fanwire_cli.lines import json_line
+from fanwire_client import Client, FanwireError
+from fanwire_protocol import InvalidChannel, parse_channel
+
+__all__ = ["run"]
+
+
+def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Print events until Ctrl-C, which ends it with 0; raises Failure where the edge refuses."""
+    options = _parser().parse_args(argv)
+    token = options.token or environment.get("FANWIRE_TOKEN")
+    if not token:
+        raise Failure("needs a token: --token, or FANWIRE_TOKEN (`fanwire token` signs one)", status=2)
+    for channel in options.channels:
+        _check(channel)
+    try:
+        asyncio.run(_tail(options.url, token, options.channels))
+    except KeyboardInterrupt:
+        return 0
+    except FanwireError as error:
+        raise Failure(f"{error}; `fanwire doctor` says more") from error
+    return 0
+
+
+async def _tail(url: str, token: str, channels: Sequence[str]) -> None:
+    async with Client(url, token=token) as client:
+        if not client.statistics().is_connected:
+            print(f"fanwire tail: {url} does not answer yet; trying again", file=sys.stderr, flush=True)
+        async for item in client.subscribe(*channels):
+            print(json_line(item), flush=True)
+
+
+def _check(channel: str) -> None:
+    try:
+        parse_channel(channel)
+    except InvalidChannel as error:
+        # An edge may know aliases, whose names are its own; a word with `*` or `tenant:` is none of them.
+        if channel.startswith(("tenant:", "system:")) or "*" in channel:
+            raise Failure(f"{channel!r}: {error}", status=2) from error
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="fanwire tail",
+        description="Print what arrives on channels, one JSON line for each event or gap, until Ctrl-C.",
+        epilog="Quote patterns: fanwire tail 'tenant:acme:resource:orders:*'. The token may also stand in "
+        "FANWIRE_TOKEN, where other users cannot see it.",
+    )
+    parser.add_argument("channels", nargs="+", metavar="CHANNEL", help="a channel or pattern")
+    parser.add_argument(
+        "--url",
+        type=websocket_url,
+        default="ws://localhost:8080/ws",
+        help="the edge's WebSocket URL (default: %(default)s)",
+    )
+    parser.add_argument("--token", help="the token to connect with")
+    return parser

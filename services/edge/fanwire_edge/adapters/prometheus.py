@@ -1,0 +1,102 @@
+"""The tally as Prometheus metrics. Labels come from bounded sets only, never from clients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from fanwire_edge.core.tally import LATENCY_BUCKETS_MS
+from fanwire_edge.edge import Edge
+
+__all__ = ["EdgeCollector", "edge_registry"]
+
+
+class EdgeCollector(Collector):
+    """Reads the counters of one edge when it is asked."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    def collect(self) -> Iterable[Metric]:
+        """Return all metrics."""
+        yield from self._gauges()
+        yield from self._counters()
+        yield self._latency()
+
+    def _gauges(self) -> Iterable[Metric]:
+        edge = self._edge
+        gauges: Mapping[str, tuple[str, float]] = {
+            "connections_active": ("WebSocket connections that are open.", len(edge.connections)),
+            "connections_behind": (
+                "Connections that read the log because they are behind.",
+                len(edge.behind),
+            ),
+            "subscriptions": (
+                "Subscriptions, those of the server's channels included.",
+                edge.hub.subscriptions,
+            ),
+            "channels_active": ("Channels and patterns with a subscriber.", len(edge.hub.by_key)),
+            "log_bytes": ("Bytes that the log in memory is charged with.", edge.log.size_bytes),
+            "log_records": ("Records that the log in memory holds.", edge.log.next - edge.log.first),
+            "tail_reading": ("1 while the broker is being read.", int(edge.is_reading)),
+            "tail_lag_seconds": ("Seconds since the broker last answered a read.", edge.tail_lag_seconds),
+            "tasks": ("asyncio tasks of the process.", len(asyncio.all_tasks())),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"fanwire_{name}", text, value=value)
+
+    def _counters(self) -> Iterable[Metric]:
+        tally = self._edge.tally
+        plain: Mapping[str, tuple[str, int]] = {
+            "connections_opened": ("Connections opened.", tally.connections_opened),
+            "events_read": ("Entries read from the log.", tally.events_read),
+            "events_invalid": ("Entries that break the contract and were skipped.", tally.events_invalid),
+            "events_unroutable": ("Events that map to no channel.", tally.events_unroutable),
+            "frames_out": ("Event frames written.", tally.frames_out),
+            "bytes_out": ("Bytes of event frames written.", tally.bytes_out),
+            "batches": ("Batches fanned out.", tally.batches),
+            "commands": ("Commands carried out or refused.", tally.commands),
+            "tail_lost": ("Times that the broker could not be read.", tally.tail_lost),
+            "topics_refused": ("Topics above broker.max_topics.", tally.topics_refused),
+            "roles_unjoined": ("Roles whose text can be no channel.", tally.roles_unjoined),
+        }
+        for name, (text, value) in plain.items():
+            yield CounterMetricFamily(f"fanwire_{name}", text, value=value)
+        labelled: Mapping[str, tuple[str, str, Mapping[str, int]]] = {
+            "connections_closed": ("Connections closed.", "reason", tally.connections_closed),
+            "handshakes": ("Requests for a WebSocket by result.", "result", tally.handshakes),
+            "errors_out": ("Error frames written.", "code", tally.errors_out),
+            "gaps": ("Gaps found in the log.", "reason", tally.gaps),
+        }
+        for name, (text, label, values) in labelled.items():
+            family = CounterMetricFamily(f"fanwire_{name}", text, labels=[label])
+            for key, value in values.items():
+                family.add_metric([key], value)
+            yield family
+
+    def _latency(self) -> Metric:
+        tally = self._edge.tally
+        bounds = [str(bound / 1000) for bound in LATENCY_BUCKETS_MS] + ["+Inf"]
+        buckets = list(zip(bounds, accumulate(tally.latency_counts), strict=True))
+        return HistogramMetricFamily(
+            "fanwire_publish_to_write_seconds",
+            "From the broker's clock at the event's entry to the end of its batch's writes.",
+            buckets=buckets,
+            sum_value=tally.latency_sum_ms / 1000,
+        )
+
+
+def edge_registry(edge: Edge) -> CollectorRegistry:
+    """Return a registry that holds the metrics of *edge*."""
+    registry = CollectorRegistry()
+    registry.register(EdgeCollector(edge))
+    return registry

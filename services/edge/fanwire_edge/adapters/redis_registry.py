@@ -1,0 +1,64 @@
+"""The registry in Redis: the set of topics and the hash of shared settings (PROTOCOL §7)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from fanwire_edge.ports import TailLost
+from fanwire_protocol.keys import config_key, topics_key
+
+__all__ = ["RedisRegistry"]
+
+REPLY_SECONDS = 2.0
+_PARTITIONS = "partitions"
+
+
+class RedisRegistry:
+    """The registry at *url*, under the keys of *prefix*."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._prefix = prefix
+        self._redis = Redis.from_url(
+            url,
+            protocol=3,
+            legacy_responses=False,
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=REPLY_SECONDS,
+            socket_timeout=REPLY_SECONDS,
+        )
+
+    async def partitions(self, wanted: int | None) -> int:
+        """Return the stored number; the first process that finds none writes its own (1 by default)."""
+        key = config_key(self._prefix)
+        async with _mapped_errors():
+            stored = await self._redis.hget(key, _PARTITIONS)
+            if stored is None:
+                await self._redis.hsetnx(key, _PARTITIONS, str(wanted or 1))
+                stored = await self._redis.hget(key, _PARTITIONS)
+        return int(stored or 1)
+
+    async def topics(self) -> frozenset[str]:
+        """Return the registered topics."""
+        async with _mapped_errors():
+            names = await self._redis.smembers(topics_key(self._prefix))
+        return frozenset(name.decode(errors="replace") for name in names if isinstance(name, bytes))
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        await self._redis.aclose()
+
+
+@asynccontextmanager
+async def _mapped_errors() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(2 * REPLY_SECONDS):
+            yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise TailLost(f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,215 @@
+"""The broadcaster: carries the log from the broker to the connections (DESIGN "The idea").
+
+It lets the follower decide what to read and what a reply means, turns entries into records of the edge's
+log, and writes them out batch by batch. It is the only task that moves `Edge.positions`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from random import Random
+
+from fanwire_edge.core import answers
+from fanwire_edge.core.fanout import batches, reach
+from fanwire_edge.core.follower import Follower, Loss
+from fanwire_edge.core.mapper import channels_of
+from fanwire_edge.core.record import Record, event_record, gap_record
+from fanwire_edge.core.stream import CONTROL, Entry, Stream
+from fanwire_edge.core.topics import Topics
+from fanwire_edge.edge import Edge, encode_event_frame
+from fanwire_edge.ports import Tail, TailLost
+from fanwire_protocol.codec import InvalidData, decode_msgpack
+from fanwire_protocol.event import decode_event
+from fanwire_protocol.position import Position
+
+__all__ = ["Broadcaster"]
+
+# A read for more writes than this is worth another look for entries before the fan-out (DESIGN).
+SECOND_READ_WRITES = 64
+YIELD_SECONDS = 0.005
+BACKOFF_SECONDS = (0.1, 2.0)
+
+logger = logging.getLogger("fanwire.broadcaster")
+
+
+class Broadcaster:
+    """Tails one broker node for one edge."""
+
+    def __init__(self, edge: Edge, tail: Tail, follower: Follower, topics: Topics, random: Random) -> None:
+        self._edge = edge
+        self._tail = tail
+        self._follower = follower
+        self._topics = topics
+        self._random = random
+
+    async def run(self) -> None:
+        """Follow the log for ever; ends only by cancellation."""
+        attempts = 0
+        while True:
+            try:
+                await self._connect()
+                attempts = 0
+                self._edge.is_reading = True
+                await self._follow()
+            except TailLost as problem:
+                if self._edge.is_reading or attempts == 0:
+                    logger.warning("broker_lost", extra={"reason": str(problem)})
+                self._edge.tally.tail_lost += 1
+                self._edge.is_reading = False
+                self._follower.shrink()
+                attempts += 1
+            await asyncio.sleep(self._pause_seconds(attempts))
+
+    def _pause_seconds(self, attempts: int) -> float:
+        low, high = BACKOFF_SECONDS
+        return self._random.uniform(0, min(high, low * 2 ** min(attempts, 10)))
+
+    async def _connect(self) -> None:
+        """Connect, and tell of what the broker's identity leaves in doubt, before anything is read."""
+        follower = self._follower
+        is_first = not follower.streams
+        identity = await self._tail.connect()
+        infos = await self._tail.inspect(follower.streams)
+        losses = follower.adopt(identity, infos)
+        if losses:
+            logger.warning("broker_identity_changed", extra={"streams": len(losses)})
+            await self._deliver(self._logged(self._gap(loss) for loss in losses if loss.stream != CONTROL))
+        await self._follow_new(from_start=not is_first)
+        logger.info("broker_reading", extra={"broker": identity[:8], "streams": len(follower.streams)})
+
+    async def _follow_new(self, *, from_start: bool) -> None:
+        wanted, followed = self._topics.streams, self._follower.streams
+        if len(wanted) == len(followed):
+            return
+        new = [stream for stream in wanted if stream not in followed]
+        infos = await self._tail.inspect(new)
+        for stream in new:
+            # What happened on the control stream before is history; what is due is in hashes.
+            self._follower.follow(stream, infos[stream], from_start=from_start and stream != CONTROL)
+            position = self._follower.position(stream)
+            self._edge.positions[stream] = position
+            self._edge.log.anchor(stream, position)
+
+    async def _follow(self) -> None:
+        while True:
+            await self._follow_new(from_start=True)
+            records = await self._read(block=True)
+            lost: TailLost | None = None
+            if reach(self._edge.hub, records) > SECOND_READ_WRITES:
+                try:
+                    records += await self._read(block=False)
+                except TailLost as problem:
+                    lost = problem
+            await self._deliver(records)
+            if lost is not None:
+                raise lost
+            self._follower.grow()
+
+    async def _read(self, *, block: bool) -> list[Record]:
+        follower = self._follower
+        request = follower.request(asyncio.get_running_loop().time(), block=block)
+        reply = await self._tail.read(request)
+        self._edge.read_at = time.monotonic()
+        if reply.identity is not None and reply.identity != follower.identity:
+            raise TailLost("the broker's identity changed while it was read")
+        doubtful = follower.doubtful(request, reply)
+        infos = await self._tail.inspect(doubtful) if doubtful else {}
+        records: list[Record] = []
+        # Control first: what it says holds for the data of the same read.
+        for stream in sorted({*reply.entries, *doubtful}, key=lambda stream: stream != CONTROL):
+            before = follower.position(stream)
+            found = follower.receive(stream, reply.entries.get(stream, ()), infos.get(stream))
+            if isinstance(found, Loss):
+                logger.warning("log_trimmed", extra={"topic": stream.topic, "from": str(found.start)})
+                if stream != CONTROL:
+                    records.append(self._gap(found))
+            elif stream == CONTROL:
+                self._take_control(found)
+            else:
+                records.extend(self._records(stream, before, found))
+        return self._logged(records)
+
+    def _logged(self, records: Iterable[Record]) -> list[Record]:
+        logged = list(records)
+        for record in logged:
+            self._edge.log.append(record)
+        return logged
+
+    def _gap(self, loss: Loss) -> Record:
+        edge = self._edge
+        edge.tally.gaps[loss.reason.value] += 1
+        frame = edge.frame(answers.lost(loss, edge.greeting.reconnect_jitter_ms))
+        return gap_record(loss, frame, edge.partitions)
+
+    def _records(self, stream: Stream, before: Position, entries: Sequence[Entry]) -> list[Record]:
+        tally = self._edge.tally
+        records: list[Record] = []
+        for entry in entries:
+            position = Position(entry.id, before.broker)
+            tally.events_read += 1
+            try:
+                if entry.data is None:
+                    raise InvalidData("has no field `e`", "entry")
+                event = decode_event(entry.data)
+                channels = channels_of(stream.topic, event)
+            except InvalidData as problem:
+                tally.events_invalid += 1
+                fields = {"topic": stream.topic, "entry": entry.id, "reason": str(problem)}
+                logger.warning("event_invalid", extra=fields)
+            else:
+                if channels:
+                    records.append(event_record(stream, position, before, channels, event, entry.data))
+                else:
+                    tally.events_unroutable += 1
+            before = position
+        return records
+
+    def _take_control(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            try:
+                order = decode_msgpack(entry.data or b"")
+            except InvalidData as problem:
+                logger.warning("control_invalid", extra={"entry": entry.id, "reason": str(problem)})
+                continue
+            if isinstance(order, dict) and order.get("op") == "topic":
+                self._topics.found([str(order.get("topic"))])
+
+    async def _deliver(self, records: Sequence[Record]) -> None:
+        """Write *records* out; may suspend between connections, during which everything else waits."""
+        edge = self._edge
+        edge.begin_delivery()
+        try:
+            await self._write(records)
+            for stream in self._follower.streams:
+                edge.positions[stream] = self._follower.position(stream)
+        finally:
+            edge.end_delivery()
+        self._count(records)
+
+    async def _write(self, records: Sequence[Record]) -> None:
+        edge, clock = self._edge, asyncio.get_running_loop().time
+        since = clock()
+        for delivery, end in batches(edge.hub, records, _wire):
+            edge.write_seq = end
+            for _ in delivery.run():
+                if clock() - since > YIELD_SECONDS:
+                    await asyncio.sleep(0)
+                    since = clock()
+            edge.tally.batches += 1
+            edge.tally.frames_out += delivery.deliveries
+            edge.tally.bytes_out += delivery.written_bytes
+
+    def _count(self, records: Sequence[Record]) -> None:
+        now_ms = time.time_ns() // 1_000_000
+        for record in records:
+            # From here on frames are made from the broker's bytes again, should anyone need them.
+            if record.event is not None:
+                record.event = None
+                self._edge.tally.observe_latency(now_ms - record.position.time_ms)
+
+
+def _wire(record: Record, index: int) -> bytes:
+    return record.wire(record.slots[index], encode_event_frame)

@@ -1,0 +1,148 @@
+"""The server's own frames, without the clock and ids that the shell adds (PROTOCOL §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fanwire_edge.core.follower import Loss
+from fanwire_protocol.codec import JsonValue
+from fanwire_protocol.codes import CloseCode, ErrorCode, GapReason
+from fanwire_protocol.commands import ReplyTo
+
+__all__ = [
+    "Answer",
+    "Greeting",
+    "connected",
+    "disconnect",
+    "error",
+    "gap",
+    "lost",
+    "pong",
+    "subscribed",
+    "unsubscribed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One frame of the server's own."""
+
+    type: str
+    payload: Mapping[str, JsonValue]
+    channel: str | None = None
+    offset: str | None = None
+    reply_to: ReplyTo = None
+
+    @property
+    def mistake(self) -> bool:
+        """Whether it answers a mistake in the protocol (ten in a row close the connection)."""
+        return self.type == "error" and ErrorCode(str(self.payload["code"])).is_protocol_mistake
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What every `connected` frame of an edge says: intervals in seconds, the window in milliseconds."""
+
+    heartbeat_interval: float
+    heartbeat_timeout: float
+    reconnect_jitter_ms: int
+
+
+def connected(
+    greeting: Greeting,
+    client_id: str,
+    user: str,
+    tenant: str,
+    channels: Sequence[str],
+    positions: Mapping[str, str],
+) -> Answer:
+    """Greet an authenticated connection."""
+    payload: dict[str, JsonValue] = {
+        "clientId": client_id,
+        "user": user,
+        "tenant": tenant,
+        "authenticated": True,
+        "channels": channels,
+        "positions": positions,
+        "recovered": None,
+        "heartbeat": {
+            "intervalSeconds": _number(greeting.heartbeat_interval),
+            "timeoutSeconds": _number(greeting.heartbeat_timeout),
+        },
+        "reconnect": {"jitterMs": greeting.reconnect_jitter_ms},
+    }
+    return Answer("connected", payload)
+
+
+def subscribed(
+    channels: Sequence[str], recovered: bool | None, positions: Mapping[str, str], reply_to: ReplyTo
+) -> Answer:
+    """Confirm *channels*, whose delivery begins after *positions*."""
+    payload: dict[str, JsonValue] = {
+        "channels": channels,
+        "recovered": recovered,
+        "positions": positions,
+    }
+    return Answer("subscribed", payload, reply_to=reply_to)
+
+
+def unsubscribed(channels: Sequence[str], reason: str, reply_to: ReplyTo) -> Answer:
+    """Confirm the end of the subscriptions to *channels*."""
+    return Answer("unsubscribed", {"channels": channels, "reason": reason}, reply_to=reply_to)
+
+
+def pong(positions: Mapping[str, str], reply_to: ReplyTo) -> Answer:
+    """Answer a ping with what was put on this connection's wire."""
+    return Answer("pong", {"positions": positions}, reply_to=reply_to)
+
+
+def error(
+    code: ErrorCode,
+    message: str,
+    *,
+    channel: str | None = None,
+    channels: Sequence[str] | None = None,
+    reply_to: ReplyTo = None,
+) -> Answer:
+    """Refuse a command; *channels* tells what the connection is on."""
+    payload: dict[str, JsonValue] = {"code": code.value, "message": message}
+    if code is ErrorCode.FORBIDDEN:
+        payload["status"] = 403
+    if channels is not None:
+        payload["channels"] = channels
+    return Answer("error", payload, channel=channel, reply_to=reply_to)
+
+
+def gap(topic: str, reason: GapReason, start: str | None, end: str, jitter_ms: int) -> Answer:
+    """Tell that events of *topic* after *start* and up to *end* may be missing."""
+    payload: dict[str, JsonValue] = {"topic": topic, "reason": reason.value}
+    if start is not None:
+        payload["from"] = start
+    payload["to"] = end
+    payload["jitterMs"] = jitter_ms
+    return Answer("gap", payload, offset=f"{topic}@{end}")
+
+
+def lost(loss: Loss, jitter_ms: int) -> Answer:
+    """Tell of a loss that the tail found."""
+    return gap(loss.stream.topic, loss.reason, str(loss.start), str(loss.end), jitter_ms)
+
+
+def disconnect(
+    code: CloseCode, reason: str, *, reconnect: bool, retry_after_ms: int = 0, jitter_ms: int = 0
+) -> Answer:
+    """Announce that the server is about to close."""
+    payload: dict[str, JsonValue] = {
+        "code": int(code),
+        "reason": reason,
+        "reconnect": reconnect,
+        "retryAfterMs": retry_after_ms,
+        "jitterMs": jitter_ms,
+    }
+    return Answer("disconnect", payload)
+
+
+def _number(value: float) -> float:
+    """Return whole numbers as such, so that JSON shows 30 and not 30.0."""
+    return int(value) if value == int(value) else value

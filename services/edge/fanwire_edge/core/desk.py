@@ -1,0 +1,184 @@
+"""The desk: carries out the commands of clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fanwire_edge.core import answers
+from fanwire_edge.core.answers import Answer
+from fanwire_edge.core.authorization import permits
+from fanwire_edge.core.hub import Hub, Member
+from fanwire_edge.core.principal import Principal
+from fanwire_edge.core.record import is_gap_key
+from fanwire_protocol.channels import InvalidChannel, parse_channel
+from fanwire_protocol.codes import ErrorCode, GapReason
+from fanwire_protocol.commands import (
+    Command,
+    InvalidCommand,
+    Ping,
+    Pong,
+    ReplyTo,
+    Since,
+    Subscribe,
+    Unsubscribe,
+)
+
+__all__ = ["Desk", "DeskLimits", "Session"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeskLimits:
+    """Channels that one connection may be on, mistakes in a row that end it, and the gap's window."""
+
+    channels: int
+    errors: int
+    jitter_ms: int
+
+
+@dataclass(slots=True)
+class Session:
+    """What the desk knows of one connection; `mistakes` counts those in a row."""
+
+    client_id: str
+    principal: Principal
+    mistakes: int = 0
+
+
+class Desk:
+    """Answers commands. Where a connection's delivery stands is asked for only when it is needed."""
+
+    def __init__(self, hub: Hub, limits: DeskLimits) -> None:
+        self._hub = hub
+        self._limits = limits
+
+    def is_exhausted(self, session: Session) -> bool:
+        """Tell whether the connection made so many mistakes in a row that it is closed."""
+        return session.mistakes >= self._limits.errors
+
+    def refuse(self, session: Session, mistake: InvalidCommand) -> Answer:
+        """Answer what is no command."""
+        session.mistakes += 1
+        return answers.error(mistake.code, mistake.message, reply_to=mistake.reply_to)
+
+    def carry_out(
+        self,
+        member: Member,
+        session: Session,
+        command: Command,
+        positions: Callable[[], Mapping[str, str]],
+    ) -> Sequence[Answer]:
+        """Carry out *command* and return its answers, in the order in which they are sent."""
+        found = self._answer(member, session, command, positions)
+        is_mistake = bool(found) and all(answer.mistake for answer in found)
+        session.mistakes = session.mistakes + 1 if is_mistake else 0
+        return found
+
+    def _answer(
+        self,
+        member: Member,
+        session: Session,
+        command: Command,
+        positions: Callable[[], Mapping[str, str]],
+    ) -> Sequence[Answer]:
+        match command:
+            case Subscribe():
+                return self._subscribe(member, session, command, positions)
+            case Unsubscribe(channels, reply_to):
+                return self._unsubscribe(member, channels, reply_to)
+            case Ping(reply_to):
+                return [answers.pong(positions(), reply_to)]
+            case Pong():
+                return []
+        message = "this edge does not offer it; known here: subscribe, unsubscribe, ping, pong"
+        return [answers.error(ErrorCode.UNAVAILABLE, message, reply_to=command.reply_to)]
+
+    def _subscribe(
+        self,
+        member: Member,
+        session: Session,
+        command: Subscribe,
+        positions: Callable[[], Mapping[str, str]],
+    ) -> Sequence[Answer]:
+        refused: list[Answer] = []
+        accepted: list[str] = []
+        for name in command.channels:
+            refusal = self._refusal(member, session, name, command.reply_to)
+            if refusal is None:
+                self._hub.subscribe(member, name)
+                accepted.append(name)
+            else:
+                refused.append(refusal)
+        if not accepted:
+            return refused
+        now = positions()
+        gaps = [] if command.since is None else self._gaps(command.since, now)
+        recovered = None if command.since is None else not gaps
+        confirmed = answers.subscribed(accepted, recovered, now, command.reply_to)
+        return [*refused, confirmed, *gaps]
+
+    def _refusal(self, member: Member, session: Session, name: str, reply_to: ReplyTo) -> Answer | None:
+        """Return why the connection may not be on *name*, or None."""
+        try:
+            channel = parse_channel(name)
+        except InvalidChannel as problem:
+            return _invalid(member, name, problem, reply_to)
+        if name in member.keys:
+            return None
+        if channel.is_server_joined or not permits(session.principal, channel):
+            message = "no claim of the token permits it"
+            return answers.error(ErrorCode.FORBIDDEN, message, channel=name, reply_to=reply_to)
+        if len(_channels(member)) >= self._limits.channels:
+            message = f"a connection is on at most {self._limits.channels} channels"
+            return answers.error(ErrorCode.LIMIT_EXCEEDED, message, channel=name, reply_to=reply_to)
+        return None
+
+    def _gaps(self, since: Since, now: Mapping[str, str]) -> Sequence[Answer]:
+        """Return a gap for each topic whose position in *since* is not the present one."""
+        known = {topic: str(position) for topic, position in since.items()}
+        return [
+            answers.gap(topic, GapReason.UNKNOWN_POSITION, known.get(topic), end, self._limits.jitter_ms)
+            for topic, end in now.items()
+            if known.get(topic) != end
+        ]
+
+    def _unsubscribe(self, member: Member, channels: Sequence[str], reply_to: ReplyTo) -> Sequence[Answer]:
+        refused: list[Answer] = []
+        left: list[str] = []
+        for name in channels:
+            refusal = self._refusal_to_leave(member, name, reply_to)
+            if refusal is None:
+                self._hub.unsubscribe(member, name)
+                left.append(name)
+            else:
+                refused.append(refusal)
+        if not left:
+            return refused
+        return [*refused, answers.unsubscribed(left, "client", reply_to)]
+
+    def _refusal_to_leave(self, member: Member, name: str, reply_to: ReplyTo) -> Answer | None:
+        try:
+            channel = parse_channel(name)
+        except InvalidChannel as problem:
+            return _invalid(member, name, problem, reply_to)
+        if channel.is_server_joined:
+            message = "the server joins and leaves this channel"
+            return answers.error(ErrorCode.FORBIDDEN, message, channel=name, reply_to=reply_to)
+        if name not in member.keys:
+            message = "the connection is not on this channel"
+            return answers.error(ErrorCode.NOT_SUBSCRIBED, message, channel=name, reply_to=reply_to)
+        return None
+
+
+def _channels(member: Member) -> list[str]:
+    return [key for key in member.keys if not is_gap_key(key)]
+
+
+def _invalid(member: Member, name: str, problem: InvalidChannel, reply_to: ReplyTo) -> Answer:
+    return answers.error(
+        ErrorCode.INVALID_CHANNEL,
+        str(problem),
+        channel=name,
+        channels=sorted(_channels(member)),
+        reply_to=reply_to,
+    )

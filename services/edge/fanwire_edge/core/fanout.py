@@ -1,0 +1,132 @@
+"""The fan-out of a batch: one write for each connection, in log order across its channels (DESIGN).
+
+Theory of operation. The frames that somebody wants are numbered in log order and become bits. Where one
+key is touched, its members all get the same bytes. Else each touched key's members get the key's bits
+or-ed into their mask and are collected on their first bit; one walk over the collected then writes to
+each the frames of its mask, joined once per distinct mask. Or-ing makes a frame that matches several
+subscriptions of a connection one frame. Writing key by key instead would lose events: TCP delivers a
+prefix, and the client would resume from a later entry of another channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from fanwire_edge.core.hub import Hub, Member
+from fanwire_edge.core.record import Record
+
+__all__ = ["BATCH_BYTES", "Delivery", "batches", "reach"]
+
+BATCH_BYTES = 64 * 1024
+# Connections written to between two looks at the clock.
+_STRIDE = 256
+
+
+def reach(hub: Hub, records: Sequence[Record]) -> int:
+    """Return about how many writes *records* will cause: members of all touched keys, counted doubly
+    where they are on several."""
+    by_key = hub.by_key
+    keys = {key for record in records for slot in record.slots for key in slot.keys}
+    return sum(len(by_key[key]) for key in keys if key in by_key)
+
+
+class Delivery:
+    """One batch on its way to its connections."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._by_key = hub.by_key
+        self._frames: list[bytes] = []
+        self._bits: dict[str, int] = {}
+        self.size_bytes = 0
+        self.deliveries = 0
+        self.written_bytes = 0
+
+    @property
+    def frames(self) -> int:
+        """How many frames somebody wants."""
+        return len(self._frames)
+
+    def add(self, record: Record, wire: Callable[[Record, int], bytes]) -> None:
+        """Take the frames of *record* that somebody here wants; *wire* gives the bytes of a slot."""
+        by_key = self._by_key
+        for index, slot in enumerate(record.slots):
+            wanted = [key for key in slot.keys if key in by_key]
+            if wanted:
+                data = wire(record, index)
+                bit = 1 << len(self._frames)
+                self._frames.append(data)
+                self.size_bytes += len(data)
+                for key in wanted:
+                    self._bits[key] = self._bits.get(key, 0) | bit
+
+    def run(self) -> Iterator[None]:
+        """Write to every connection; suspends now and then, between connections only."""
+        if len(self._bits) == 1:
+            [key] = self._bits
+            yield from self._write_same(tuple(self._by_key[key]))
+        elif self._bits:
+            yield from self._write_masked(self._collect())
+
+    def _write_same(self, members: Sequence[Member]) -> Iterator[None]:
+        data = b"".join(self._frames)
+        size, count = len(data), len(self._frames)
+        rest = iter(members)
+        while chunk := tuple(islice(rest, _STRIDE)):
+            for member in chunk:
+                lag = member.lag
+                if lag is None:
+                    self.deliveries += count
+                    self.written_bytes += size
+                    member.write(data)
+                else:
+                    lag.size_bytes += size
+            yield
+
+    def _collect(self) -> list[Member]:
+        collected: list[Member] = []
+        for key, bits in self._bits.items():
+            for member in self._by_key[key]:
+                if not member.mask:
+                    collected.append(member)
+                member.mask |= bits
+        return collected
+
+    def _write_masked(self, members: Sequence[Member]) -> Iterator[None]:
+        joined: dict[int, bytes] = {}
+        rest = iter(members)
+        while chunk := tuple(islice(rest, _STRIDE)):
+            for member in chunk:
+                mask = member.mask
+                member.mask = 0
+                data = joined.get(mask)
+                if data is None:
+                    joined[mask] = data = self._join(mask)
+                lag = member.lag
+                if lag is None:
+                    self.deliveries += mask.bit_count()
+                    self.written_bytes += len(data)
+                    member.write(data)
+                else:
+                    lag.size_bytes += len(data)
+            yield
+
+    def _join(self, mask: int) -> bytes:
+        return b"".join(frame for bit, frame in enumerate(self._frames) if mask >> bit & 1)
+
+
+def batches(
+    hub: Hub, records: Sequence[Record], wire: Callable[[Record, int], bytes]
+) -> Iterator[tuple[Delivery, int]]:
+    """Split *records* into deliveries of at most about 64 KB of frames.
+
+    Gives each with the number of the record behind its last one.
+    """
+    delivery = Delivery(hub)
+    for record in records:
+        delivery.add(record, wire)
+        if delivery.size_bytes >= BATCH_BYTES:
+            yield delivery, record.seq + 1
+            delivery = Delivery(hub)
+    if records:
+        yield delivery, records[-1].seq + 1

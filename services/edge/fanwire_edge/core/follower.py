@@ -1,0 +1,157 @@
+"""The follower: which streams are read from where, and what a reply means.
+
+Pure: the broadcaster carries its requests to the broker and the replies back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fanwire_edge.core.continuity import Cursor, is_continuous
+from fanwire_edge.core.stream import Entry, Stream, StreamInfo
+from fanwire_protocol.codes import GapReason
+from fanwire_protocol.position import BEGINNING, Position
+
+__all__ = ["Follower", "Loss", "ReadReply", "ReadRequest"]
+
+PROOF_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """One round trip: proofs first, then the read, in one pipeline.
+
+    `block_ms` None means: answer at once. `identify` asks for the broker's identity as well.
+    """
+
+    cursors: Mapping[Stream, str]
+    prove: frozenset[Stream]
+    identify: bool
+    count: int
+    block_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReply:
+    """The answer: the identity where asked for, which proofs failed, and the entries of each stream."""
+
+    identity: str | None = None
+    unproven: frozenset[Stream] = frozenset()
+    entries: Mapping[Stream, Sequence[Entry]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Events of a stream with `start` < position ≤ `end` may be missing."""
+
+    stream: Stream
+    reason: GapReason
+    start: Position
+    end: Position
+
+
+class Follower:
+    """Cursors of one broker, valid for one broker identity (`master_replid`)."""
+
+    def __init__(self, count: int, block_ms: int) -> None:
+        self.identity: str | None = None
+        self._cursors: dict[Stream, Cursor] = {}
+        self._max_count = count
+        self._count = count
+        self._block_ms = block_ms
+        self._identified_at = 0.0
+        self._proven_at = float("-inf")
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The streams that are read."""
+        return tuple(self._cursors)
+
+    def position(self, stream: Stream) -> Position:
+        """Return how far *stream* was read."""
+        return self._position(self._cursors[stream].id)
+
+    def _position(self, entry_id: str) -> Position:
+        assert self.identity is not None, "cursors exist only for a known identity"
+        return Position(entry_id, self.identity[:8])
+
+    def follow(self, stream: Stream, info: StreamInfo, *, from_start: bool) -> None:
+        """Begin to read *stream*, from its first entry or from its end."""
+        self._cursors[stream] = Cursor.at_start(info) if from_start else Cursor.at_end(info)
+
+    def adopt(self, identity: str, infos: Mapping[Stream, StreamInfo]) -> list[Loss]:
+        """Accept the identity of a broker that was (re)connected to; *infos* are of `streams`.
+
+        Another identity than before makes every position unproven: ids may have been lost and given out
+        again, so all streams lose everything up to their present end.
+        """
+        before, self.identity = self.identity, identity
+        self._proven_at = float("-inf")
+        if before is None or before == identity:
+            return []
+        losses = []
+        for stream, cursor in self._cursors.items():
+            self._cursors[stream] = behind = Cursor.at_end(infos[stream])
+            start = Position(cursor.id, before[:8])
+            losses.append(Loss(stream, GapReason.FAILOVER, start, self._position(behind.id)))
+        return losses
+
+    def request(self, now: float, *, block: bool) -> ReadRequest:
+        """Return what to ask next. *now* is a monotonic time in seconds."""
+        is_due = now - self._proven_at > PROOF_SECONDS
+        identify = is_due or now - self._identified_at > PROOF_SECONDS
+        if identify:
+            self._identified_at = now
+        self._proven_at = now
+        prove = [stream for stream, cursor in self._cursors.items() if is_due or not cursor.is_proven]
+        return ReadRequest(
+            cursors={stream: cursor.id for stream, cursor in self._cursors.items()},
+            prove=frozenset(prove),
+            identify=identify,
+            count=self._count,
+            block_ms=self._block_ms if block else None,
+        )
+
+    def doubtful(self, request: ReadRequest, reply: ReadReply) -> frozenset[Stream]:
+        """Return the streams whose continuity only `XINFO` can tell, and note the proofs that held.
+
+        A stream that was never read needs no question while it stays empty.
+        """
+        doubtful = frozenset(
+            stream
+            for stream in reply.unproven
+            if self._cursors[stream].id != BEGINNING or reply.entries.get(stream)
+        )
+        for stream in request.prove - doubtful:
+            self._cursors[stream].is_proven = True
+        return doubtful
+
+    def receive(
+        self, stream: Stream, entries: Sequence[Entry], info: StreamInfo | None
+    ) -> Loss | Sequence[Entry]:
+        """Take the entries of one stream, with the info that was asked for where it was doubtful.
+
+        Returns the entries, or the loss after which reading goes on (the entries will be read again).
+        """
+        cursor = self._cursors[stream]
+        if info is not None and not is_continuous(cursor, entries, info):
+            self._cursors[stream] = after = Cursor.after_loss(cursor, info)
+            return Loss(stream, GapReason.TRIMMED, self._position(cursor.id), self._position(after.id))
+        cursor.is_proven = True
+        if entries:
+            cursor.advance(entries)
+        return entries
+
+    def shrink(self) -> None:
+        """Ask for fewer entries at a time: the last reply may have been larger than the broker sends."""
+        self._count = max(1, self._count // 2)
+
+    def grow(self) -> None:
+        """Ask for more entries at a time again, up to the configured number."""
+        self._count = min(self._max_count, self._count * 2)
+
+    def forget(self, streams: Iterable[Stream]) -> None:
+        """Stop reading *streams*."""
+        for stream in streams:
+            del self._cursors[stream]

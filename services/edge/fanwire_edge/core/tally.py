@@ -1,0 +1,42 @@
+"""The tally: what an edge counts, as plain integers.
+
+The hot path adds to attributes once per batch, never per recipient; an adapter shows them to operators.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+__all__ = ["LATENCY_BUCKETS_MS", "Tally"]
+
+# Upper bounds in milliseconds; what lies above is in the last, open bucket.
+LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+class Tally:
+    """Counters since the start of the process."""
+
+    def __init__(self) -> None:
+        self.connections_opened = 0
+        self.connections_closed: Counter[str] = Counter()
+        self.handshakes: Counter[str] = Counter()
+        self.events_read = 0
+        self.events_invalid = 0
+        self.events_unroutable = 0
+        self.topics_refused = 0
+        self.roles_unjoined = 0
+        self.frames_out = 0
+        self.bytes_out = 0
+        self.batches = 0
+        self.commands = 0
+        self.errors_out: Counter[str] = Counter()
+        self.gaps: Counter[str] = Counter()
+        self.tail_lost = 0
+        self.latency_counts = [0] * (len(LATENCY_BUCKETS_MS) + 1)
+        self.latency_sum_ms = 0
+
+    def observe_latency(self, milliseconds: int) -> None:
+        """Count the time of one event from the broker's clock to the end of its batch's writes."""
+        self.latency_counts[bisect_left(LATENCY_BUCKETS_MS, milliseconds)] += 1
+        self.latency_sum_ms += max(0, milliseconds)

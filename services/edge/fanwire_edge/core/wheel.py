@@ -1,0 +1,75 @@
+"""The heartbeat wheel: one timer for all connections (DESIGN, PROTOCOL §6).
+
+A connection sits in one of as many slots as the interval has ticks, in the slot of the tick at which it
+came, so each is visited once per interval and the PINGs are spread as the connections were. Times are
+counted in ticks of one second.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["Turn", "Wheel"]
+
+
+class Rider(Protocol):
+    """A connection on the wheel.
+
+    `seen_tick` is the tick at which its peer was last heard; `slot` belongs to the wheel; `expires_tick`
+    is the tick at which its credential ends, None for never.
+    """
+
+    seen_tick: int
+    slot: int
+    expires_tick: int | None
+
+
+R = TypeVar("R", bound=Rider)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(Generic[R]):
+    """What one tick asks for."""
+
+    ping: Sequence[R]
+    silent: Sequence[R]
+    expired: Sequence[R]
+
+
+class Wheel(Generic[R]):
+    """Who is to be pinged, was silent too long, or has expired."""
+
+    def __init__(self, interval: int, timeout: int) -> None:
+        self._timeout = timeout
+        self._slots: list[set[R]] = [set() for _ in range(interval)]
+        self._expiring: defaultdict[int, set[R]] = defaultdict(set)
+        self.tick = 0
+
+    def add(self, rider: R) -> None:
+        """Take *rider* on; it is first pinged a whole interval later."""
+        rider.seen_tick = self.tick
+        rider.slot = self.tick % len(self._slots)
+        self._slots[rider.slot].add(rider)
+        if rider.expires_tick is not None:
+            self._expiring[rider.expires_tick].add(rider)
+
+    def remove(self, rider: R) -> None:
+        """Let *rider* off; a second time is no error."""
+        self._slots[rider.slot].discard(rider)
+        if rider.expires_tick is not None and rider.expires_tick in self._expiring:
+            self._expiring[rider.expires_tick].discard(rider)
+            if not self._expiring[rider.expires_tick]:
+                del self._expiring[rider.expires_tick]
+
+    def turn(self) -> Turn[R]:
+        """Move on by one tick."""
+        self.tick += 1
+        ping: list[R] = []
+        silent: list[R] = []
+        for rider in self._slots[self.tick % len(self._slots)]:
+            (silent if self.tick - rider.seen_tick >= self._timeout else ping).append(rider)
+        expired = tuple(self._expiring.pop(self.tick, ()))
+        return Turn(ping, silent, expired)

@@ -1,0 +1,214 @@
+"""The service: one edge process, from listening to its last goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from random import Random
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from fanwire_edge.adapters.prometheus import edge_registry
+from fanwire_edge.broadcaster import Broadcaster
+from fanwire_edge.caretaker import Caretaker
+from fanwire_edge.core.topics import Topics
+from fanwire_edge.edge import Edge
+from fanwire_edge.ops import healthz, ops_application
+from fanwire_edge.ports import Registry, TailLost
+from fanwire_edge.server import Door
+from fanwire_edge.settings import Settings
+from fanwire_protocol.codes import CloseCode
+from fanwire_protocol.settings import SettingError
+
+__all__ = ["Service"]
+
+TOPICS_SECONDS = 5.0
+MAX_PAUSE_SECONDS = 2.0
+BACKLOG = 4096
+USER_TIMEOUT_MS = 30_000
+# Goodbyes said between two looks at the loop.
+_GOODBYES = 64
+
+logger = logging.getLogger("fanwire.service")
+
+
+class _Stopped(Exception):
+    """The process was asked to stop, and has said its goodbyes."""
+
+
+class Service:
+    """Runs one edge."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        edge: Edge,
+        door: Door,
+        broadcaster: Broadcaster,
+        registry: Registry,
+        topics: Topics,
+        tick_seconds: float,
+    ) -> None:
+        self._settings = settings
+        self._edge = edge
+        self._door = door
+        self._broadcaster = broadcaster
+        self._registry = registry
+        self._topics = topics
+        self._tick_seconds = tick_seconds
+        self._random = Random()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then say goodbye to every connection.
+
+        Raises SettingError where a port cannot be had, or the broker agreed on other settings.
+        """
+        edge = self._settings.edge
+        public = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
+        ops = web.AppRunner(ops_application(self._edge, edge_registry(self._edge)), access_log=None)
+        try:
+            await _listen(ops, edge.ops_host, edge.ops_port, "edge.ops_port")
+            send_buffer_bytes = self._settings.delivery.send_buffer_bytes
+            await _listen(public, edge.host, edge.port, "edge.port", send_buffer_bytes)
+            logger.info("edge_started", extra={"port": _port(public), "ops_port": _port(ops)})
+            await self._work(public)
+        finally:
+            await public.cleanup()
+            await ops.cleanup()
+            await self._registry.close()
+        logger.info("edge_stopped")
+
+    async def _work(self, public: web.AppRunner) -> None:
+        def half_open() -> list[RequestHandler]:
+            return public.server.connections if public.server else []
+
+        caretaker = Caretaker(self._edge, half_open, self._tick_seconds, self._settings.edge.upgrade_seconds)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._stop_when_told())
+                tasks.create_task(self._follow_log())
+                tasks.create_task(caretaker.run())
+        except* _Stopped:
+            pass
+        except* SettingError as problems:
+            raise problems.exceptions[0] from None
+
+    def _application(self) -> web.Application:
+        application = web.Application()
+        application.router.add_route("*", self._settings.edge.path, self._door.open)
+        application.router.add_get("/healthz", healthz)
+        return application
+
+    async def _follow_log(self) -> None:
+        """Agree with the broker on the partitions, then tail it and look for new topics."""
+        self._edge.partitions = partitions = await self._agreed_partitions()
+        self._topics.open(partitions)
+        await self._look_for_topics()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._broadcaster.run())
+            tasks.create_task(self._keep_looking())
+
+    async def _agreed_partitions(self) -> int:
+        wanted = self._settings.broker.partitions
+        pause = 0.1
+        while True:
+            try:
+                agreed = await self._registry.partitions(wanted)
+            except TailLost as problem:
+                logger.warning("broker_unreachable", extra={"reason": str(problem)})
+                await asyncio.sleep(self._random.uniform(0, pause))
+                pause = min(MAX_PAUSE_SECONDS, pause * 2)
+                continue
+            if wanted is not None and agreed != wanted:
+                raise SettingError(
+                    f"broker.partitions: {wanted} is not the number that this prefix was begun with; "
+                    f"use {agreed}, or another broker.prefix"
+                )
+            return agreed
+
+    async def _look_for_topics(self) -> None:
+        try:
+            refused = self._topics.found(await self._registry.topics())
+        except TailLost:
+            # The broadcaster tells of a broker that is away; the set is asked for again soon.
+            return
+        if refused:
+            logger.warning(
+                "topics_refused", extra={"topics": sorted(refused), "setting": "broker.max_topics"}
+            )
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(TOPICS_SECONDS)
+            await self._look_for_topics()
+
+    async def _stop_when_told(self) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await stop.wait()
+        await self._drain()
+        raise _Stopped
+
+    async def _drain(self) -> None:
+        """Refuse who comes, send home who is here, and wait for their goodbyes."""
+        edge = self._edge
+        edge.is_draining = True
+        logger.info("edge_draining", extra={"connections": len(edge.connections)})
+        await edge.settled()
+        jitter_ms = edge.greeting.reconnect_jitter_ms
+        for count, connection in enumerate(tuple(edge.connections), 1):
+            retry_after_ms = self._random.randrange(jitter_ms)
+            connection.close(CloseCode.DRAINING, "the edge is shutting down", retry_after_ms=retry_after_ms)
+            if count % _GOODBYES == 0:
+                await asyncio.sleep(0)
+        # The caretaker aborts who does not answer in time.
+        try:
+            async with asyncio.timeout(self._settings.edge.drain_seconds):
+                await edge.deserted()
+        except TimeoutError:
+            logger.warning("drain_timeout", extra={"connections": len(edge.connections)})
+        for connection in tuple(edge.connections):
+            connection.abort()
+
+
+async def _listen(
+    runner: web.AppRunner, host: str, port: int, setting: str, send_buffer_bytes: int | None = None
+) -> None:
+    await runner.setup()
+    try:
+        listener = _bound(host, port)
+    except OSError as problem:
+        raise SettingError(
+            f"{setting}: cannot listen on {host}:{port}: {problem.strerror}; "
+            f"take another port, or 0 for a free one"
+        ) from problem
+    if send_buffer_bytes is not None:
+        # Accepted sockets inherit both. Without them the kernel hides megabytes for a client that does not
+        # read, and keeps a peer for many minutes that is gone without a word.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    await web.SockSite(runner, listener, backlog=BACKLOG).start()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _port(runner: web.AppRunner) -> int:
+    return int(runner.addresses[0][1])

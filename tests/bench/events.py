@@ -1,0 +1,73 @@
+"""Events of the benchmark: each says when it was meant to be sent, and fills a frame of a given size."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from fanwire_protocol import Event, Frame, encode_frame
+
+__all__ = ["CHANNEL", "EVENT_PREFIX", "OWN_CHANNELS", "TENANT", "TOPIC", "EventShape"]
+
+TENANT = "a"
+TOPIC = "t"
+TYPE = "u"
+RESOURCE_TYPE = "b"
+CHANNEL = f"tenant:{TENANT}:resource:{RESOURCE_TYPE}:1"
+# A template: the load generator puts the connection's number for %d.
+OWN_CHANNELS = tuple(f"tenant:{TENANT}:resource:{kind}:%d" for kind in (RESOURCE_TYPE, "c"))
+EVENT_PREFIX = f'{{"type":"{TYPE}"'
+
+_OFFSET = f"{TOPIC}@{10**12}-0~{0:08x}"
+_ID_LENGTH = 36  # of a UUID, where a frame has room for it
+_MAX_ID_LENGTH = 64
+_FILLER = ',"p":""'
+
+
+@dataclass(frozen=True, slots=True)
+class EventShape:
+    """Makes events whose frame, header included, has *frame_bytes* on the wire."""
+
+    frame_bytes: int
+
+    def event(self, number: int, due_ns: int, resource_id: str | None = "1") -> Event:
+        """Return event *number*, due at a time of the monotonic clock; no resource means all of the tenant.
+
+        Raises ValueError where the frame has no room for what every event carries.
+        """
+        room = self._room(due_ns, resource_id)
+        if room <= 0:
+            raise ValueError(f"a frame of {self.frame_bytes} bytes is {1 - room} too short for an event")
+        id_length = room if room <= _MAX_ID_LENGTH else _ID_LENGTH
+        payload: dict[str, int | str] = {"t": due_ns}
+        if room > id_length:
+            payload["p"] = "x" * (room - id_length - len(_FILLER))
+        return Event(
+            id=str(number).zfill(id_length),
+            type=TYPE,
+            tenant=TENANT,
+            time=time.time_ns() // 1_000_000,
+            payload=payload,
+            resource=None if resource_id is None else (RESOURCE_TYPE, resource_id),
+            to=("all",) if resource_id is None else None,
+        )
+
+    def _room(self, due_ns: int, resource_id: str | None) -> int:
+        """Return the bytes that are left for the event's id and a filler."""
+        header = 2 if self.frame_bytes - 2 < 126 else 4
+        return self.frame_bytes - header - _BARE_BYTES - len(_channel(resource_id)) - len(str(due_ns))
+
+
+def _channel(resource_id: str | None) -> str:
+    if resource_id is None:
+        return f"tenant:{TENANT}:all"
+    return f"tenant:{TENANT}:resource:{RESOURCE_TYPE}:{resource_id}"
+
+
+def _bare_bytes() -> int:
+    """Return the size of an event's frame without the parts that vary."""
+    frame = Frame(type=TYPE, payload={"t": 0}, time=0, event_id="", channel="", offset=_OFFSET)
+    return len(encode_frame(frame)) - len("0")
+
+
+_BARE_BYTES = _bare_bytes()

@@ -1,0 +1,32 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+
+from tests.kit.redis_server import RedisServer, SharedRedis
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """An own, empty redis-server; for tests that kill, stop or configure it."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def session_redis() -> Iterator[RedisServer]:
+    """The server behind `shared_redis`; tests never kill, stop or flush it."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def shared_redis(session_redis: RedisServer) -> SharedRedis:
+    """A prefix of its own on a server that all tests of the process share."""
+    return SharedRedis(session_redis, f"t{next(_numbers)}")
