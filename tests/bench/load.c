@@ -26,7 +26,7 @@
 #include "websocket.h"
 
 enum { INBOX_BYTES = 1 << 20, REQUEST_BYTES = 16384, COMMAND_BYTES = 4096, STALLED_RCVBUF = 4096 };
-enum { READY_EVENTS = 512 };
+enum { READY_EVENTS = 4096 };
 enum stage { CONNECTING, UPGRADING, SUBSCRIBING, OPEN, CLOSED };
 
 struct connection {
@@ -41,7 +41,7 @@ struct connection {
 
 static struct {
     const char *host, *path, *tokens, *subscribe, *event_prefix;
-    unsigned port, connections, in_flight, sample, stalled, sources, deadline_seconds;
+    unsigned port, connections, in_flight, sample, stalled, sources, deadline_seconds, nap_us;
 } options = {
     .host = "127.0.0.1", .path = "/ws", .event_prefix = "{\"type\":\"u\"",
     .connections = 1, .in_flight = 64, .sample = 100, .sources = 1, .deadline_seconds = 60,
@@ -380,6 +380,7 @@ static void run(void) {
             print_ready();
             go();
         }
+        if (!opening && options.nap_us) usleep(options.nap_us);
         int count = epoll_wait(poller, ready, READY_EVENTS, opening ? 100 : -1);
         if (count < 0 && errno != EINTR) die("epoll_wait");
         for (int i = 0; i < count; i++) {
@@ -413,7 +414,7 @@ static void read_options(int count, char **arguments) {
         {"port", NULL, &options.port}, {"connections", NULL, &options.connections},
         {"in-flight", NULL, &options.in_flight}, {"sample", NULL, &options.sample},
         {"stalled", NULL, &options.stalled}, {"sources", NULL, &options.sources},
-        {"deadline", NULL, &options.deadline_seconds},
+        {"deadline", NULL, &options.deadline_seconds}, {"nap", NULL, &options.nap_us},
     };
     enum { KNOWN = sizeof known / sizeof *known };
     struct option table[KNOWN + 1] = {0};

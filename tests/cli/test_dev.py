@@ -125,7 +125,7 @@ async def test_configured_broker_is_used_and_survives(redis_server: RedisServer)
         dev.signal(signal.SIGINT)
         assert await dev.wait_for_exit(20) == 0
 
-    assert redis_server.execute("EXISTS", "fanwire:orders:0") == 1
+    assert redis_server.execute("EXISTS", "fanwire:orders:0", "fanwire:jobs:0") >= 1
 
 
 async def test_bundled_broker_is_enough(tmp_path: Path) -> None:
@@ -166,6 +166,17 @@ def test_configured_broker_that_does_not_answer_is_one_line() -> None:
     assert done.stderr == (
         f"fanwire dev: the broker redis://127.0.0.1:{port}/0 cannot be used: nothing listens there\n"
     )
+
+
+def test_child_that_cannot_start_is_quoted() -> None:
+    """What the edge itself says about an exported setting is in the message."""
+    ports = ("--port", str(free_port()), "--ops-port", str(free_port()))
+    done = fanwire("dev", *ports, environment={"FANWIRE_HEARTBEAT__INTERVAL": "often"})
+
+    assert done.returncode == 1
+    assert "fanwire dev: edge ended with exit code" in done.stderr
+    assert "FANWIRE_HEARTBEAT__INTERVAL" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def test_child_that_dies_ends_everything_with_its_last_lines() -> None:

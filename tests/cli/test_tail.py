@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from tests.cli.commands import fanwire
 from tests.cli.edges import running_edge
-from tests.kit.processes import Process, free_port
+from tests.kit.processes import FANWIRE, Process, free_port
 from tests.kit.redis_server import SharedRedis
 from tests.kit.tokens import make_token
+from tests.kit.wait import eventually
 
 ORDERS = "tenant:acme:resource:orders:*"
 JOBS = "tenant:acme:resource:jobs:*"
@@ -54,6 +56,26 @@ async def test_published_events_are_printed_until_ctrl_c(
     assert all(
         set(item) == {"type", "channel", "timestamp", "eventId", "payload", "offset"} for item in items
     )
+
+
+async def test_reader_that_goes_away_ends_it_quietly(shared_redis: SharedRedis) -> None:
+    """With `| head` the command ends at the next line, without a complaint."""
+    token = make_token(channels=[ORDERS])
+    async with running_edge(shared_redis) as edge:
+        argv = shlex.join((*FANWIRE, "tail", ORDERS, "--url", edge.url))
+        line = f"{argv} | head -n 1; echo ended"
+        async with Process(("sh", "-c", line), {"FANWIRE_TOKEN": token}) as shell:
+
+            def published() -> bool:
+                publish = ("orders", "changed", "1", *TENANT, "--resource", "orders:42")
+                assert fanwire("publish", *publish, environment=edge.environment).returncode == 0
+                return "ended" in shell.output
+
+            await eventually(published, 30)
+            output = shell.output
+
+    assert output.count("\n") == 2
+    assert output.endswith("ended\n")
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from fanwire_publisher import Outgoing, Publisher, PublisherClosed, PublishFailed, PublishRefused
+from fanwire_publisher import Outgoing, Publisher, PublisherClosed, PublishFailed, PublishRefused, Sources
 from tests.kit.proxy import FaultProxy
 from tests.kit.redis_server import RedisServer, SharedRedis
 from tests.kit.wait import eventually
-from tests.publisher.reading import delivered_ids, entries, events, replid
+from tests.publisher.reading import announcements, delivered_ids, entries, events, replid
 
 ORDERS = "fanwire:orders:0"
 
@@ -37,6 +38,41 @@ async def test_lost_reply_is_retried_with_the_same_id(proxy: FaultProxy, redis_s
     stream = entries(redis_server, ORDERS)
     assert [event.id for event in events(redis_server, ORDERS)][1:] == ["e-2", "e-2"]
     assert position.id == stream[2][0]
+
+
+REPLIES = {
+    b"HELLO": b"%1\r\n+proto\r\n:3\r\n",
+    b"CLIENT": b"+OK\r\n",
+    b"HSETNX": b":0\r\n",
+    b"HGET": b"$1\r\n1\r\n",
+    b"SADD": b":0\r\n",
+    b"INFO": b"$22\r\nmaster_replid:5f0c2a91\r\n",
+}
+
+
+async def test_one_attempt_adds_once() -> None:
+    """Only our own retry repeats: in 0.3 s, with the longest backoff, four entries at most, not eleven each."""
+    added = 0
+
+    async def hang_up_on_xadd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal added
+        while data := await reader.read(65_536):
+            commands = re.findall(rb"\*\d+\r\n\$\d+\r\n([A-Z]+)\r\n", data)
+            if b"XADD" in commands:
+                added += 1
+                break
+            writer.write(b"".join(REPLIES[command] for command in commands))
+        writer.close()
+
+    server = await asyncio.start_server(hang_up_on_xadd, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    longest_backoff = Sources(random=lambda size: b"\xff" * size)
+    async with Publisher.from_url(url, retry_seconds=0.3, sources=longest_backoff) as publisher:
+        with pytest.raises(PublishFailed):
+            await publisher.publish("orders", "x", tenant="acme")
+    server.close()
+
+    assert 1 < added <= 4
 
 
 async def test_lost_reply_of_many_keeps_their_order(proxy: FaultProxy, redis_server: RedisServer) -> None:
@@ -114,6 +150,27 @@ async def test_callers_behind_a_silent_broker_fail_in_time_too(
     assert len(entries(redis_server, ORDERS)) == 1
 
 
+async def test_after_a_failure_old_connections_are_not_tried(
+    proxy: FaultProxy, redis_server: RedisServer
+) -> None:
+    """Idle connections of the time before a failure are dropped, so the next attempt dials anew."""
+    async with Publisher.from_url(proxy.url()) as publisher:
+        async with asyncio.TaskGroup() as group:
+            for number in range(5):
+                group.create_task(publisher.publish("orders", "x", tenant=f"t{number}"))
+        assert proxy.connections > 1
+        # The broker moves, as behind a name; the old one still takes connections, and refuses to write.
+        async with RedisServer() as promoted:
+            redis_server.execute("REPLICAOF", "127.0.0.1", 1)
+            proxy.target = promoted.address
+            dialled = proxy.accepted
+
+            position = await publisher.publish("orders", "x", tenant="acme")
+
+            assert position.broker == replid(promoted)
+            assert proxy.accepted == dialled + 1
+
+
 async def test_broker_that_is_down_is_not_an_unknown_outcome() -> None:
     """Where no connection could be made, the event is certainly not in the log."""
     async with FaultProxy(("127.0.0.1", 1)) as proxy:
@@ -136,6 +193,19 @@ async def test_restarted_broker_is_waited_for_and_set_up_again(redis_server: Red
     assert after.broker == replid(redis_server) != before.broker
     assert redis_server.execute("SMEMBERS", "fanwire:topics") == {b"orders"}
     assert redis_server.execute("HGET", "fanwire:_config", "partitions") == b"2"
+
+
+async def test_announcement_that_failed_is_made_up_for(proxy: FaultProxy, redis_server: RedisServer) -> None:
+    """Where the connection breaks between registering a topic and announcing it, the retry announces it."""
+    redis_server.execute("SET", "fanwire:control", "in the way")
+    async with Publisher.from_url(proxy.url()) as publisher:
+        with pytest.raises(PublishRefused, match="WRONGTYPE"):
+            await publisher.publish("orders", "x", tenant="acme")
+        redis_server.execute("DEL", "fanwire:control")
+
+        await publisher.publish("orders", "x", tenant="acme")
+
+    assert [entry["topic"] for entry in announcements(redis_server, "fanwire")] == ["orders"]
 
 
 @pytest.mark.parametrize(

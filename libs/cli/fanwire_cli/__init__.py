@@ -1,1 +1,1 @@
-
+"""The `fanwire` command: runs, feeds, watches and examines a Fanwire installation."""

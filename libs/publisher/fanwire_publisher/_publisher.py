@@ -44,7 +44,7 @@ class Publisher:
         self._delivery = Delivery(redis, self._options, self._sources)
 
     @classmethod
-    def from_url(cls, url: str, **options: Unpack[OptionFields]) -> Self:
+    def from_url(cls, url: str, *, sources: Sources | None = None, **options: Unpack[OptionFields]) -> Self:
         """Return a publisher for the Redis at *url*; *options* are the fields of PublisherOptions.
 
         Connects with the first event. Raises ValueError for a bad URL or option.
@@ -64,7 +64,7 @@ class Publisher:
         )
         # What a URL asks for wins over arguments; ours are bytes in and bytes out.
         pool.connection_kwargs["decode_responses"] = False
-        return cls(Redis.from_pool(pool), checked)
+        return cls(Redis.from_pool(pool), checked, sources=sources)
 
     async def publish(
         self,

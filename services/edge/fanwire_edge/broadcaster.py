@@ -19,7 +19,7 @@ from fanwire_edge.core.mapper import channels_of
 from fanwire_edge.core.record import Record, event_record, gap_record
 from fanwire_edge.core.stream import CONTROL, Entry, Stream
 from fanwire_edge.core.topics import Topics
-from fanwire_edge.edge import Edge, encode_event_frame
+from fanwire_edge.edge import Edge, wire_of
 from fanwire_edge.ports import Tail, TailLost
 from fanwire_protocol.codec import InvalidData, decode_msgpack
 from fanwire_protocol.event import decode_event
@@ -192,7 +192,7 @@ class Broadcaster:
     async def _write(self, records: Sequence[Record]) -> None:
         edge, clock = self._edge, asyncio.get_running_loop().time
         since = clock()
-        for delivery, end in batches(edge.hub, records, _wire):
+        for delivery, end in batches(edge.hub, records, wire_of):
             edge.write_seq = end
             for _ in delivery.run():
                 if clock() - since > YIELD_SECONDS:
@@ -209,7 +209,3 @@ class Broadcaster:
             if record.event is not None:
                 record.event = None
                 self._edge.tally.observe_latency(now_ms - record.position.time_ms)
-
-
-def _wire(record: Record, index: int) -> bytes:
-    return record.wire(record.slots[index], encode_event_frame)

@@ -15,28 +15,26 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType
-from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.desk import Session
-from fanwire_edge.core.fanout import BATCH_BYTES
 from fanwire_edge.core.hub import Lag
+from fanwire_edge.core.reading import next_portion
 from fanwire_edge.core.websocket import PING, close_frame, pong_frame
-from fanwire_edge.edge import Edge, encode_event_frame
+from fanwire_edge.edge import Edge, wire_of
+from fanwire_edge.inbound import Inbound
 from fanwire_protocol.codes import CloseCode, may_reconnect
-from fanwire_protocol.commands import MAX_COMMAND_BYTES, InvalidCommand, decode_command
+from fanwire_protocol.commands import InvalidCommand, decode_command
 
 if TYPE_CHECKING:
-    from aiohttp import WSMessage
-    from aiohttp._websocket.models import WSMessageTextBytes
+    from fanwire_edge.inbound import Message
 
 __all__ = ["Connection", "State"]
 
 MAX_WAITING_COMMANDS = 32
-# Records looked at, and slices written, before others get their turn.
-_SLICE_RECORDS = 256
-_SLICES_AT_ONCE = 4
+# Portions of the log written before others get their turn.
+_PORTIONS_AT_ONCE = 4
 ABNORMAL = 1006
 
 logger = logging.getLogger("fanwire.connection")
@@ -51,34 +49,6 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class _Inbound(WebSocketDataQueue):
-    """Hands each message to the connection at once, instead of queueing it for a task.
-
-    Its base's constructor is left out on purpose: it makes a queue (a kilobyte) that nobody would read.
-    """
-
-    __slots__ = ("_connection",)
-    # What aiohttp's reader looks at where it is not compiled; the compiled one has these as zeroed fields.
-    _size = 0
-    _limit = 0
-    _stalled_reader = None
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection: Connection | None = connection
-
-    def feed_data(self, data: WSMessage | WSMessageTextBytes, size: int) -> None:
-        if self._connection is not None:
-            self._connection.receive(data)
-
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
-        if self._connection is not None:
-            self._connection.fail(exc)
-
-    def release(self) -> None:
-        """Break the cycle between connection, reader and queue."""
-        self._connection = None
-
-
 def _discard(data: object, /) -> None:
     """Stand in for `write` once nothing may be written any more."""
 
@@ -91,7 +61,6 @@ class Connection(asyncio.Protocol):
         "_inbound",
         "_inbox",
         "_is_reading_paused",
-        "_reader",
         "_transport",
         "close_code",
         "expires_tick",
@@ -113,9 +82,7 @@ class Connection(asyncio.Protocol):
         self.session = session
         self._transport = transport
         self.expires_tick = expires_tick
-        self._inbound = _Inbound(self)
-        # 4,097 because aiohttp refuses a message of exactly the limit.
-        self._reader = WebSocketReader(self._inbound, MAX_COMMAND_BYTES + 1, compress=False, decode_text=True)
+        self._inbound = Inbound(self)
         self._inbox: deque[str | bytes] | None = None
         self._is_reading_paused = False
         self.is_paused = False
@@ -147,9 +114,9 @@ class Connection(asyncio.Protocol):
         """Take bytes from the socket; anything counts as a sign of life."""
         self.seen_tick = self._edge.wheel.tick
         if self.state is not State.CLOSED:
-            self._reader.feed_data(data)
+            self._inbound.feed(data)
 
-    def receive(self, message: WSMessage | WSMessageTextBytes) -> None:
+    def receive(self, message: Message) -> None:
         """Take one WebSocket message."""
         match message.type:
             case WSMsgType.TEXT | WSMsgType.PING:
@@ -258,7 +225,7 @@ class Connection(asyncio.Protocol):
 
     def _read_log(self) -> None:
         edge = self._edge
-        for _ in range(_SLICES_AT_ONCE):
+        for _ in range(_PORTIONS_AT_ONCE):
             lag = self.lag
             if lag is None or self.is_paused:
                 return
@@ -269,29 +236,19 @@ class Connection(asyncio.Protocol):
             if lag.seq < edge.log.first:
                 self.cut("the log no longer reaches back to it")
                 return
-            self._write_slice(lag)
+            self._write_portion(lag)
         asyncio.get_running_loop().call_soon(self.carry_on)
 
-    def _write_slice(self, lag: Lag) -> None:
+    def _write_portion(self, lag: Lag) -> None:
         edge = self._edge
-        found = edge.log.read(self.keys, lag.seq, edge.write_seq, _SLICE_RECORDS)
-        frames: list[bytes] = []
-        size, end = 0, found.next
-        for record in found.records:
-            if size >= BATCH_BYTES:
-                end = record.seq
-                break
-            for slot in record.slots:
-                if not self.keys.isdisjoint(slot.keys):
-                    frames.append(record.wire(slot, encode_event_frame))
-                    size += len(frames[-1])
+        portion = next_portion(edge.log, self.keys, lag.seq, edge.write_seq, wire_of)
         # Before the write, which may pause again and asks where the connection stands.
-        lag.seq = end
-        lag.size_bytes = max(0, lag.size_bytes - size)
-        edge.tally.frames_out += len(frames)
-        edge.tally.bytes_out += size
-        if frames:
-            self.write(b"".join(frames))
+        lag.seq = portion.next
+        lag.size_bytes = max(0, lag.size_bytes - len(portion.data))
+        edge.tally.frames_out += portion.frames
+        edge.tally.bytes_out += len(portion.data)
+        if portion.data:
+            self.write(portion.data)
 
     # The end
 

@@ -12,6 +12,7 @@ from fanwire_edge.core.answers import Answer, Greeting
 from fanwire_edge.core.desk import Desk
 from fanwire_edge.core.hub import Hub
 from fanwire_edge.core.log import Log
+from fanwire_edge.core.record import Record, Slot
 from fanwire_edge.core.stream import CONTROL, Stream
 from fanwire_edge.core.tally import Tally
 from fanwire_edge.core.websocket import text_frame
@@ -23,7 +24,7 @@ from fanwire_protocol.position import Position
 if TYPE_CHECKING:
     from fanwire_edge.connection import Connection
 
-__all__ = ["DeliveryLimits", "Edge", "encode_event_frame"]
+__all__ = ["DeliveryLimits", "Edge", "wire_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,12 @@ class Edge:
         return slow
 
 
-def encode_event_frame(event: Event, channel: str, offset: str) -> bytes:
+def wire_of(record: Record, slot: Slot) -> bytes:
+    """Return the bytes of one frame of *record*, encoded at most once."""
+    return record.wire(slot, _event_frame)
+
+
+def _event_frame(event: Event, channel: str, offset: str) -> bytes:
     """Return the bytes of the frame of *event* on *channel*."""
     frame = Frame(
         type=event.type,

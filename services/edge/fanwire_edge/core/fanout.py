@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from fanwire_edge.core.hub import Hub, Member
-from fanwire_edge.core.record import Record
+from fanwire_edge.core.record import Record, Slot
 
 __all__ = ["BATCH_BYTES", "Delivery", "batches", "reach"]
 
@@ -47,13 +47,13 @@ class Delivery:
         """How many frames somebody wants."""
         return len(self._frames)
 
-    def add(self, record: Record, wire: Callable[[Record, int], bytes]) -> None:
+    def add(self, record: Record, wire: Callable[[Record, Slot], bytes]) -> None:
         """Take the frames of *record* that somebody here wants; *wire* gives the bytes of a slot."""
         by_key = self._by_key
-        for index, slot in enumerate(record.slots):
+        for slot in record.slots:
             wanted = [key for key in slot.keys if key in by_key]
             if wanted:
-                data = wire(record, index)
+                data = wire(record, slot)
                 bit = 1 << len(self._frames)
                 self._frames.append(data)
                 self.size_bytes += len(data)
@@ -116,7 +116,7 @@ class Delivery:
 
 
 def batches(
-    hub: Hub, records: Sequence[Record], wire: Callable[[Record, int], bytes]
+    hub: Hub, records: Sequence[Record], wire: Callable[[Record, Slot], bytes]
 ) -> Iterator[tuple[Delivery, int]]:
     """Split *records* into deliveries of at most about 64 KB of frames.
 

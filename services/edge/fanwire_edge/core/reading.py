@@ -1,0 +1,43 @@
+"""Reading the log: how a connection that is behind gets its next bytes (DESIGN "Live or behind")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+
+from fanwire_edge.core.fanout import BATCH_BYTES
+from fanwire_edge.core.log import Log
+from fanwire_edge.core.record import Record, Slot
+
+__all__ = ["Portion", "next_portion"]
+
+# Records looked at for one portion.
+_MAX_RECORDS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Frames in log order, and the number of the record from which the next portion goes on."""
+
+    data: bytes
+    frames: int
+    next: int
+
+
+def next_portion(
+    log: Log, keys: Set[str], start: int, stop: int, wire: Callable[[Record, Slot], bytes]
+) -> Portion:
+    """Return what a connection on *keys* is due of the records start ≤ number < stop.
+
+    Ends after a record with which 64 KB are reached, never inside of one.
+    """
+    found = log.read(keys, start, stop, _MAX_RECORDS)
+    frames: list[bytes] = []
+    size = 0
+    for record in found.records:
+        if size >= BATCH_BYTES:
+            return Portion(b"".join(frames), len(frames), record.seq)
+        due = [wire(record, slot) for slot in record.slots if not keys.isdisjoint(slot.keys)]
+        frames += due
+        size += sum(map(len, due))
+    return Portion(b"".join(frames), len(frames), found.next)
