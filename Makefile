@@ -14,7 +14,7 @@ $(READY): constraints.txt Makefile $(PACKAGES:%=%/pyproject.toml)
 	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt \
 		-e libs/protocol -e libs/publisher -e libs/client \
 		-e "libs/cli[embedded]" -e "services/edge[fast]" \
-		coverage hypothesis mypy psutil pytest pytest-aiohttp pytest-timeout pytest-xdist \
+		coverage hypothesis jsonschema mypy psutil pytest pytest-aiohttp pytest-timeout pytest-xdist \
 		ruff websockets
 	touch $(READY)
 

@@ -35,11 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan, notes = _plan(options)
     for program in ("load", "floor"):
         compile_program(program)
+    machine = describe_machine()
     run_on(plan.cores.load)
     began = time.monotonic()
     sections = [_measured(name, plan) for name in options.scenarios or SCENARIOS]
     notes.append(f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, in {time.monotonic() - began:.0f} s.")
-    report = Report(describe_machine(), notes, sections)
+    report = Report(machine, notes, sections)
     report.write(BUILD)
     print(report.as_markdown())
     print(f"Written to {BUILD}/report.md and report.json")

@@ -12,8 +12,6 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -22,11 +20,12 @@
 #include <unistd.h>
 
 #include "histogram.h"
+#include "options.h"
 #include "tally.h"
 #include "websocket.h"
 
 enum { INBOX_BYTES = 1 << 20, REQUEST_BYTES = 16384, COMMAND_BYTES = 4096, STALLED_RCVBUF = 4096 };
-enum { READY_EVENTS = 4096 };
+enum { READY_EVENTS = 1024 };
 enum stage { CONNECTING, UPGRADING, SUBSCRIBING, OPEN, CLOSED };
 
 struct connection {
@@ -39,29 +38,14 @@ struct connection {
     uint32_t rest_bytes;
 };
 
-static struct {
-    const char *host, *path, *tokens, *subscribe, *event_prefix;
-    unsigned port, connections, in_flight, sample, stalled, sources, deadline_seconds, nap_us;
-} options = {
-    .host = "127.0.0.1", .path = "/ws", .event_prefix = "{\"type\":\"u\"",
-    .connections = 1, .in_flight = 64, .sample = 100, .sources = 1, .deadline_seconds = 60,
-};
-
 static const uint32_t standard_input = UINT32_MAX; /* where an event names no connection */
 static struct connection *connections;
-static char **tokens;
-static size_t token_count, event_prefix_bytes;
 static int poller;
 static uint8_t inbox[INBOX_BYTES];
 static unsigned started, in_flight, open_count, failed, upgraded, stalled_cut;
 static uint64_t first_connect_ns, last_upgrade_ns, go_ns, go_cpu_ns, events, event_bytes;
 static struct histogram handshakes, subscribes, latencies;
 static struct tally closes, others, refused, errors;
-
-static void die(const char *what) {
-    fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 /* Tells whether connection i is one of `share` that are spread evenly over all. */
 static bool is_chosen(unsigned i, unsigned share) {
@@ -380,7 +364,6 @@ static void run(void) {
             print_ready();
             go();
         }
-        if (!opening && options.nap_us) usleep(options.nap_us);
         int count = epoll_wait(poller, ready, READY_EVENTS, opening ? 100 : -1);
         if (count < 0 && errno != EINTR) die("epoll_wait");
         for (int i = 0; i < count; i++) {
@@ -392,50 +375,8 @@ static void run(void) {
     }
 }
 
-static void read_tokens(void) {
-    FILE *file = fopen(options.tokens, "r");
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t length;
-    if (!file) die("--tokens");
-    tokens = calloc(options.connections, sizeof *tokens);
-    while (token_count < options.connections && (length = getline(&line, &room, file)) > 0) {
-        line[strcspn(line, "\r\n")] = 0;
-        if (*line) tokens[token_count++] = strdup(line);
-    }
-    free(line);
-    fclose(file);
-}
-
-static void read_options(int count, char **arguments) {
-    static const struct { const char *name; const char **text; unsigned *number; } known[] = {
-        {"host", &options.host, NULL}, {"path", &options.path, NULL}, {"tokens", &options.tokens, NULL},
-        {"subscribe", &options.subscribe, NULL}, {"event-prefix", &options.event_prefix, NULL},
-        {"port", NULL, &options.port}, {"connections", NULL, &options.connections},
-        {"in-flight", NULL, &options.in_flight}, {"sample", NULL, &options.sample},
-        {"stalled", NULL, &options.stalled}, {"sources", NULL, &options.sources},
-        {"deadline", NULL, &options.deadline_seconds}, {"nap", NULL, &options.nap_us},
-    };
-    enum { KNOWN = sizeof known / sizeof *known };
-    struct option table[KNOWN + 1] = {0};
-    for (int i = 0; i < KNOWN; i++)
-        table[i] = (struct option){.name = known[i].name, .has_arg = required_argument, .val = i + 1};
-    for (int chosen; (chosen = getopt_long(count, arguments, "", table, NULL)) != -1;) {
-        if (chosen < 1 || chosen > KNOWN) exit(2);
-        if (known[chosen - 1].text)
-            *known[chosen - 1].text = optarg;
-        else
-            *known[chosen - 1].number = (unsigned)strtoul(optarg, NULL, 10);
-    }
-    if (!options.port || !options.connections || !options.in_flight || options.sources > 250) {
-        fprintf(stderr, "load: --port, --connections and --in-flight are positive, --sources at most 250\n");
-        exit(2);
-    }
-}
-
 int main(int count, char **arguments) {
     read_options(count, arguments);
-    event_prefix_bytes = strlen(options.event_prefix);
     if (options.tokens) read_tokens();
     connections = calloc(options.connections, sizeof *connections);
     poller = epoll_create1(EPOLL_CLOEXEC);

@@ -28,7 +28,6 @@ class Clients:
     sample: int = 100
     stalled: int = 0
     deadline_seconds: int = 60
-    nap_us: int = 0
 
     def arguments(self, port: int) -> list[str]:
         """Return the command line of the load generator."""
@@ -40,7 +39,6 @@ class Clients:
             "stalled": self.stalled,
             "deadline": self.deadline_seconds,
             "sources": _SOURCES,
-            "nap": self.nap_us,
         }
         texts = {"subscribe": self.subscribe, "tokens": self.tokens, "event-prefix": EVENT_PREFIX}
         given = {**numbers, **{name: text for name, text in texts.items() if text is not None}}

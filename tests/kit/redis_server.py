@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -199,7 +200,7 @@ def connect(url: str, **options: Any) -> redis.asyncio.Redis:
     settings: dict[str, Any] = {
         "protocol": 3,
         "legacy_responses": False,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": AsyncRetry(NoBackoff(), 0),
         "socket_timeout": GRACE_SECONDS,
         "socket_connect_timeout": GRACE_SECONDS,
         **options,

@@ -53,6 +53,9 @@ class Feed:
         self._changed = asyncio.Event()
         self._is_ready = False
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     @property
     def is_full(self) -> bool:
         """Whether the reader must catch up before more is read from the socket."""

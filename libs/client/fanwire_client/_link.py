@@ -74,6 +74,7 @@ class Link:
             skipped_frames=self._skipped_frames,
             duplicates=self._session.duplicates,
             subscriptions=len(self._feeds),
+            buffered_events=sum(map(len, self._feeds.values())),
         )
 
     async def settled(self) -> None:

@@ -9,10 +9,14 @@ __all__ = ["Statistics"]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A client's counters since it was made, and whether it is connected now."""
+    """A client's counters since it was opened, and what it holds now.
+
+    `buffered_events` are the events and gaps that no iterator has read yet.
+    """
 
     is_connected: bool
     connections: int
     skipped_frames: int
     duplicates: int
     subscriptions: int
+    buffered_events: int

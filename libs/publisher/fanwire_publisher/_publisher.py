@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Self, Unpack
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from fanwire_protocol import JsonValue, Position
 from fanwire_publisher._delivery import Delivery
@@ -57,7 +57,8 @@ class Publisher:
             protocol=3,
             legacy_responses=False,
             # redis-py would repeat commands whose reply is missing, up to ten times, and so add an event
-            # eleven times; our own retry carries the event's id and knows when to stop.
+            # eleven times; our own retry carries the event's id and knows when to stop. The asyncio Retry:
+            # its blocking namesake is accepted too, and never sees a failure.
             retry=Retry(NoBackoff(), 0),
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_REPLY_SECONDS,

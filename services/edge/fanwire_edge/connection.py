@@ -119,8 +119,11 @@ class Connection(asyncio.Protocol):
     def receive(self, message: Message) -> None:
         """Take one WebSocket message."""
         match message.type:
-            case WSMsgType.TEXT | WSMsgType.PING:
+            case WSMsgType.TEXT:
                 self._take(message.data)
+            case WSMsgType.PING:
+                # The reader unmasks in place, in a bytearray.
+                self._take(bytes(message.data))
             case WSMsgType.BINARY:
                 self.close(CloseCode.UNSUPPORTED_DATA, "binary frames were not negotiated")
             case WSMsgType.CLOSE:
@@ -212,7 +215,11 @@ class Connection(asyncio.Protocol):
 
     def carry_on(self) -> None:
         """Do what had to wait: read the log until level, then carry out waiting commands."""
-        if self.state is not State.OPEN or self._edge.is_delivering:
+        if self.state is not State.OPEN:
+            return
+        if self._edge.is_delivering:
+            # Nobody else calls again where the socket has drained already.
+            self._edge.defer(self)
             return
         self._read_log()
         while self._inbox and not self.is_paused and self.state is State.OPEN:

@@ -7,6 +7,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 __all__ = ["configure"]
 
 # What every LogRecord has; anything else was given as a field.
@@ -40,3 +42,10 @@ def configure(level: str, *, as_json: bool) -> None:
     # aiohttp's own lines may show what a peer sent, a token among it; what matters of it we count.
     for name in ("aiohttp.web", "aiohttp.websocket", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("aiohttp.server").addFilter(_is_no_peer_fault)
+
+
+def _is_no_peer_fault(record: logging.LogRecord) -> bool:
+    """Tell whether a line of aiohttp is about us: one about broken HTTP quotes the header that broke it."""
+    problem = record.exc_info[1] if record.exc_info else None
+    return not isinstance(problem, HttpProcessingError)

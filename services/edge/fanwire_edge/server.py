@@ -164,4 +164,7 @@ class Door:
         elif request.headers.get("Sec-WebSocket-Version", "13").strip() != "13":
             headers["Sec-WebSocket-Version"] = "13"
         body = {"error": {"code": code.value, "message": refusal.message}}
-        return web.json_response(body, status=status, headers=headers)
+        response = web.json_response(body, status=status, headers=headers)
+        # The header alone does not make aiohttp close.
+        response.force_close()
+        return response

@@ -27,7 +27,8 @@ def is_upgrade(request: web.Request) -> bool:
 def accept_key(request: web.Request) -> str | None:
     """Return `Sec-WebSocket-Accept` for a valid opening handshake (RFC 6455 section 4.2.1), else None."""
     headers = request.headers
-    connection = {token.strip().lower() for token in headers.get("Connection", "").split(",")}
+    lines = ",".join(headers.getall("Connection", []))
+    connection = {token.strip().lower() for token in lines.split(",")}
     key = headers.get("Sec-WebSocket-Key", "")
     is_valid = (
         request.method == "GET"
@@ -68,4 +69,6 @@ async def take_over(
     # aiohttp forgets the connection as if the peer had left; with no transport it cannot close it.
     protocol.transport = None
     protocol.connection_lost(None)
+    # It pauses reading where much came behind the handshake; nobody else would resume.
+    transport.resume_reading()
     return response, transport, rest

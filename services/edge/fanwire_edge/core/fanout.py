@@ -11,7 +11,6 @@ prefix, and the client would resume from a later entry of another channel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 
 from fanwire_edge.core.hub import Hub, Member
 from fanwire_edge.core.record import Record, Slot
@@ -70,17 +69,18 @@ class Delivery:
 
     def _write_same(self, members: Sequence[Member]) -> Iterator[None]:
         data = b"".join(self._frames)
-        size, count = len(data), len(self._frames)
-        rest = iter(members)
-        while chunk := tuple(islice(rest, _STRIDE)):
+        frames = len(self._frames)
+        for start in range(0, len(members), _STRIDE):
+            chunk = members[start : start + _STRIDE]
+            behind = 0
+            # The loop that everything is about: nothing in it but the look and the write.
             for member in chunk:
-                lag = member.lag
-                if lag is None:
-                    self.deliveries += count
-                    self.written_bytes += size
+                if member.lag is None:
                     member.write(data)
                 else:
-                    lag.size_bytes += size
+                    behind += 1
+                    member.lag.size_bytes += len(data)
+            self._count(len(chunk) - behind, frames, len(data))
             yield
 
     def _collect(self) -> list[Member]:
@@ -94,22 +94,23 @@ class Delivery:
 
     def _write_masked(self, members: Sequence[Member]) -> Iterator[None]:
         joined: dict[int, bytes] = {}
-        rest = iter(members)
-        while chunk := tuple(islice(rest, _STRIDE)):
-            for member in chunk:
+        for start in range(0, len(members), _STRIDE):
+            for member in members[start : start + _STRIDE]:
                 mask = member.mask
                 member.mask = 0
                 data = joined.get(mask)
                 if data is None:
                     joined[mask] = data = self._join(mask)
-                lag = member.lag
-                if lag is None:
-                    self.deliveries += mask.bit_count()
-                    self.written_bytes += len(data)
+                if member.lag is None:
                     member.write(data)
+                    self._count(1, mask.bit_count(), len(data))
                 else:
-                    lag.size_bytes += len(data)
+                    member.lag.size_bytes += len(data)
             yield
+
+    def _count(self, members: int, frames: int, size_bytes: int) -> None:
+        self.deliveries += members * frames
+        self.written_bytes += members * size_bytes
 
     def _join(self, mask: int) -> bytes:
         return b"".join(frame for bit, frame in enumerate(self._frames) if mask >> bit & 1)

@@ -61,9 +61,9 @@ class Record:
         """Return the bytes of one frame, encoded at most once."""
         data = slot.data
         if data is None:
-            if self.event is None:
-                self.event = decode_event(self.raw)
-            slot.data = data = encode(self.event, slot.channel, self.offset)
+            # What is decoded for a late reader is not kept: the budget of the log counts bytes only.
+            event = decode_event(self.raw) if self.event is None else self.event
+            slot.data = data = encode(event, slot.channel, self.offset)
         return data
 
 

@@ -10,6 +10,8 @@ from fanwire_protocol.keys import RESERVED_TOPICS, SYSTEM_TOPIC, is_topic
 
 __all__ = ["Topics"]
 
+_MAX_REFUSED = 1000
+
 
 class Topics:
     """Finds topics until their number is reached; the reserved ones are always there."""
@@ -37,11 +39,12 @@ class Topics:
         wanted = [name for name in sorted(names) if self._is_wanted(name)]
         room = self._max_topics + len(RESERVED_TOPICS) - len(self._known)
         self._add(wanted[:room])
-        refused = frozenset(wanted[room:]) - self._refused
-        # What is remembered of the refused is bounded too.
-        self._refused = set(wanted[room : room + self._max_topics])
+        refused = [name for name in wanted[room:] if name not in self._refused]
+        # What is remembered of the refused is bounded too; beyond that nobody is told of more.
+        refused = refused[: _MAX_REFUSED - len(self._refused)]
+        self._refused.update(refused)
         self._tally.topics_refused += len(refused)
-        return refused
+        return frozenset(refused)
 
     @property
     def streams(self) -> Sequence[Stream]:

@@ -1,0 +1,33 @@
+"""What an edge counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from fanwire_edge.core.tally import LATENCY_BUCKETS_MS, Tally
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "bucket"), [(-5, 0), (0, 0), (1, 0), (2, 1), (3, 2), (5000, 11), (5001, 12), (10**9, 12)]
+)
+def test_a_latency_falls_into_the_bucket_whose_bound_it_does_not_exceed(
+    milliseconds: int, bucket: int
+) -> None:
+    """What lies above every bound is in the last; a clock that is ahead counts as no time at all."""
+    tally = Tally()
+
+    tally.observe_latency(milliseconds)
+
+    assert [index for index, count in enumerate(tally.latency_counts) if count] == [bucket]
+    assert tally.latency_sum_ms == max(0, milliseconds)
+
+
+def test_a_tally_begins_at_nothing() -> None:
+    """There is a bucket for each bound and one above them; nothing is shared between two tallies."""
+    first, second = Tally(), Tally()
+    first.gaps["trimmed"] += 1
+    first.observe_latency(1)
+
+    assert len(second.latency_counts) == len(LATENCY_BUCKETS_MS) + 1
+    assert not any(second.latency_counts)
+    assert not second.gaps
