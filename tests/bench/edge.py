@@ -18,10 +18,14 @@ __all__ = ["PREFIX", "Edge", "write_tokens"]
 HOST = "127.0.0.1"
 PREFIX = "fanwire-bench"
 _START_SECONDS = 20.0
+_UNLIMITED = "1000000"
 
 
 class Edge:
-    """An edge on one core, with the settings it has by default. Use it as a context manager."""
+    """An edge on one core, with the settings it has by default but for those that slow down on purpose.
+
+    Use it as a context manager.
+    """
 
     def __init__(self, redis_url: str, core: int) -> None:
         self.port = free_port()
@@ -32,6 +36,10 @@ class Edge:
             "FANWIRE_BROKER__URL": redis_url,
             "FANWIRE_BROKER__PREFIX": PREFIX,
             "FANWIRE_AUTH__JWT__SECRET": SECRET,
+            "FANWIRE_EDGE__DRAIN_GRACE_SECONDS": "0",
+            "FANWIRE_EDGE__DRAIN_PER_SECOND": _UNLIMITED,
+            "FANWIRE_EDGE__ADMISSION_PER_SECOND": _UNLIMITED,
+            "FANWIRE_EDGE__ADMISSION_BURST": _UNLIMITED,
             "FANWIRE_LOGGING__LEVEL": "WARNING",
         }
         self._process = Process.fanwire("edge", *arguments, environment=environment)

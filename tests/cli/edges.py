@@ -37,6 +37,7 @@ async def running_edge(shared_redis: SharedRedis) -> AsyncIterator[RunningEdge]:
         "FANWIRE_BROKER__PREFIX": shared_redis.prefix,
         "FANWIRE_AUTH__JWT__SECRET": SECRET,
         "FANWIRE_EDGE__OPS_PORT": str(ops_port),
+        "FANWIRE_EDGE__DRAIN_GRACE_SECONDS": "0",
     }
     argv = ("edge", "--host", "127.0.0.1", "--port", str(port))
     async with Process.fanwire(*argv, environment=environment) as process:

@@ -83,9 +83,7 @@ def _read(name: str) -> Page:
     return Page(name, (ROOT / name).read_text(encoding="utf-8"))
 
 
-PAGES = tuple(
-    _read(str(path.relative_to(ROOT))) for place in _PLACES for path in sorted(ROOT.glob(place))
-)
+PAGES = tuple(_read(str(path.relative_to(ROOT))) for place in _PLACES for path in sorted(ROOT.glob(place)))
 
 
 def page(name: str) -> Page:

@@ -58,6 +58,12 @@ class Listener:
         client_id: str = self.frames[0]["payload"]["clientId"]
         return client_id
 
+    @property
+    def names(self) -> list[str]:
+        """The channels and patterns that the edge confirmed."""
+        confirmed = self.of_type("connected") + self.of_type("subscribed")
+        return [name for frame in confirmed for name in frame["payload"]["channels"]]
+
     def of_type(self, type_: str) -> list[Frame]:
         """Return the frames of one type."""
         return [frame for frame in self.frames if frame["type"] == type_]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -43,7 +44,8 @@ async def publish_in_child(
     plan.write_text("".join(json.dumps(asdict(call)) + "\n" for call in calls))
     argv = (sys.executable, "-m", "tests.e2e.publishing", url, prefix, str(partitions), str(plan))
     root = str(Path(__file__).parents[2])
-    async with Process(argv, {"PYTHONPATH": root}) as process:
+    path = os.pathsep.join((root, os.environ.get("PYTHONPATH", "")))
+    async with Process(argv, {"PYTHONPATH": path}) as process:
         await process.wait_for(lambda: DONE in process.output, 60)
         positions = process.output.splitlines()[: len(calls)]
     return [

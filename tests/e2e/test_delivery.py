@@ -67,11 +67,7 @@ def _any_call(chance: random.Random, clients: Sequence[tuple[str, str]]) -> Call
 
 
 def _due(listener: Listener, written: Sequence[Written]) -> int:
-    names = [
-        name
-        for frame in listener.of_type("connected") + listener.of_type("subscribed")
-        for name in frame["payload"]["channels"]
-    ]
+    names = listener.names
     return sum(any(is_on(name, channel) for name in names) for each in written for channel in each.channels)
 
 

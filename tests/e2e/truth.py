@@ -13,10 +13,7 @@ from dataclasses import dataclass, field
 from fanwire_protocol import parse_position
 from tests.e2e.listener import Frame, Listener
 
-__all__ = ["Report", "Written", "check", "is_on"]
-
-# The identities of the broker in the order in which they lived; positions of one are compared by id.
-Lives = Sequence[str]
+__all__ = ["Report", "Written", "check", "is_on", "is_told"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class Written:
 
 @dataclass(slots=True)
 class Report:
-    """What was found: frames of events, gaps by reason, and events that only a gap told of."""
+    """What was found: frames of events, gaps by reason, frames that only a gap told of, and the rest."""
 
     delivered: int = 0
     covered: int = 0
@@ -40,11 +37,26 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class _Name:
-    """A channel or pattern that the connection is on, and where its delivery begins."""
+class _History:
+    """How positions follow each other: the broker's identities as they came, and where logs ended."""
 
-    name: str
-    begins: Mapping[str, str]
+    lives: Sequence[str]
+    renewals: Sequence[str] = ()
+
+    def is_after(self, position: str, other: str) -> bool:
+        return self._order(position) > self._order(other)
+
+    def covers(self, gap: Frame, position: str) -> bool:
+        """Tell whether *position* lies after the gap's `from` and not after its `to`."""
+        start, end = gap.get("from", "0-0~" + self.lives[0]), gap["to"]
+        if not self.is_after(end, start):
+            # The log was begun anew: what is told of is what the old one had.
+            end = next((last for last in self.renewals if not self.is_after(start, last)), end)
+        return self.is_after(position, start) and not self.is_after(position, end)
+
+    def _order(self, position: str) -> tuple[int, int, int]:
+        parsed = parse_position(position)
+        return self.lives.index(parsed.broker), *parsed.key
 
 
 def is_on(name: str, channel: str) -> bool:
@@ -52,77 +64,99 @@ def is_on(name: str, channel: str) -> bool:
     return channel.startswith(name[:-1]) if name.endswith(":*") else channel == name
 
 
-def check(listener: Listener, written: Sequence[Written], *, ended: bool = False) -> Report:
-    """Compare; raises AssertionError with the first difference.
+def is_told(listener: Listener, event: Written) -> bool:
+    """Tell whether a gap that came covers *event*."""
+    history = _History(_lives(listener.frames, [event]))
+    gaps = [gap for gap in listener.gaps if gap["topic"] == event.topic]
+    return any(history.covers(gap, event.position) for gap in gaps)
+
+
+def check(
+    listener: Listener, written: Sequence[Written], *, ended: bool = False, renewals: Sequence[str] = ()
+) -> Report:
+    """Compare; raises AssertionError for what is foreign, came twice or out of order.
 
     *written* is in the order of the log for each topic. With *ended* the connection was cut, and the
     rest of the log need not have come. What neither came in its turn nor was covered by a gap before is
     reported as `missing`: a broken promise. A `pong` promises that all up to its positions came before.
+    *renewals* are the last positions of logs that were removed; a gap that goes back covers up to there.
     """
     frames = listener.frames
-    lives = _lives(frames, written)
+    history = _History(_lives(frames, written), renewals)
     names = _names(frames)
-    _refuse_foreign(frames, names)
+    _refuse_foreign(frames)
     report = Report()
     for topic in sorted({each.topic for each in written} | {_topic(f) for f in frames if "offset" in f}):
-        log = [each for each in written if each.topic == topic]
-        _check_topic(topic, log, names, frames, lives, report, ended)
+        due = [
+            (each, channel)
+            for each in written
+            if each.topic == topic
+            for channel in each.channels
+            if any(is_on(name, channel) and _has_begun(begins, each, history) for name, begins in names)
+        ]
+        walk = _Walk(topic, due, history, report)
+        for frame in frames:
+            walk.take(frame)
+        if not ended:
+            walk.account_for(len(due))
     return report
 
 
-def _check_topic(
-    topic: str,
-    log: Sequence[Written],
-    names: Sequence[_Name],
-    frames: Sequence[Frame],
-    lives: Lives,
-    report: Report,
-    ended: bool,
-) -> None:
-    due = [
-        (each, channel)
-        for each in log
-        for channel in each.channels
-        if any(is_on(name.name, channel) and _begun(name, each, lives) for name in names)
-    ]
-    place = {(each.event_id, channel): index for index, (each, channel) in enumerate(due)}
-    gaps: list[Frame] = []
-    at = 0
-    for frame in frames:
-        if frame["type"] == "pong" and topic in frame["payload"]["positions"]:
-            told = frame["payload"]["positions"][topic]
-            until = next(
-                (i for i in range(at, len(due)) if _after(due[i][0].position, told, lives)), len(due)
-            )
-            _skip(due[at:until], gaps, lives, report)
-            at = until
-        if "offset" not in frame or _topic(frame) != topic:
-            continue
-        if frame["type"] == "gap":
-            gaps.append(frame["payload"])
-            report.gaps[frame["payload"]["reason"]] += 1
-            continue
-        index = place.get((frame["eventId"], frame["channel"]))
-        assert index is not None, f"never due here: {frame}"
-        assert index >= at, f"twice or out of order: {frame}"
-        _skip(due[at:index], gaps, lives, report)
-        report.delivered += 1
-        at = index + 1
-    if not ended:
-        _skip(due[at:], gaps, lives, report)
+class _Walk:
+    """Goes through the frames of one topic beside what is due."""
 
+    def __init__(
+        self, topic: str, due: Sequence[tuple[Written, str]], history: _History, report: Report
+    ) -> None:
+        self._topic = topic
+        self._due = due
+        self._place = {(each.event_id, channel): index for index, (each, channel) in enumerate(due)}
+        self._history = history
+        self._report = report
+        self._gaps: list[Frame] = []
+        self._next = 0
 
-def _skip(
-    skipped: Sequence[tuple[Written, str]], gaps: Sequence[Frame], lives: Lives, report: Report
-) -> None:
-    for each, _ in skipped:
-        if any(_covers(gap, each.position, lives) for gap in gaps):
-            report.covered += 1
+    def take(self, frame: Frame) -> None:
+        """Take the next frame of the connection."""
+        if frame["type"] == "pong":
+            self._take_pong(frame["payload"]["positions"].get(self._topic))
+        elif _topic(frame) != self._topic:
+            return
+        elif frame["type"] == "gap":
+            self._gaps.append(frame["payload"])
+            self._report.gaps[frame["payload"]["reason"]] += 1
         else:
-            report.missing.append(each)
+            self._take_event(frame)
+
+    def account_for(self, until: int) -> None:
+        """Note what came before *until* in the log and was passed over."""
+        for each, _ in self._due[self._next : until]:
+            if any(self._history.covers(gap, each.position) for gap in self._gaps):
+                self._report.covered += 1
+            else:
+                self._report.missing.append(each)
+        self._next = max(self._next, until)
+
+    def _take_event(self, frame: Frame) -> None:
+        index = self._place.get((frame["eventId"], frame["channel"]))
+        assert index is not None, f"never due here: {frame}"
+        assert index >= self._next, f"twice or out of order: {frame}"
+        self.account_for(index)
+        self._next = index + 1
+        self._report.delivered += 1
+
+    def _take_pong(self, position: str | None) -> None:
+        until = self._next
+        while (
+            position is not None
+            and until < len(self._due)
+            and not self._history.is_after(self._due[until][0].position, position)
+        ):
+            until += 1
+        self.account_for(until)
 
 
-def _lives(frames: Sequence[Frame], written: Sequence[Written]) -> Lives:
+def _lives(frames: Sequence[Frame], written: Sequence[Written]) -> list[str]:
     """Return the broker's identities in the order in which the connection heard of them."""
     heard: list[str] = []
     for frame in frames:
@@ -135,37 +169,23 @@ def _lives(frames: Sequence[Frame], written: Sequence[Written]) -> Lives:
     return list(dict.fromkeys(parse_position(position).broker for position in heard))
 
 
-def _covers(gap: Frame, position: str, lives: Lives) -> bool:
-    """Tell whether *position* lies after the gap's `from` and not after its `to`, across lives too."""
-    start = gap.get("from")
-    return (start is None or _after(position, start, lives)) and not _after(position, gap["to"], lives)
-
-
-def _after(position: str, other: str, lives: Lives) -> bool:
-    return _order(position, lives) > _order(other, lives)
-
-
-def _order(position: str, lives: Lives) -> tuple[int, int, int]:
-    parsed = parse_position(position)
-    return lives.index(parsed.broker), *parsed.key
-
-
-def _begun(name: _Name, each: Written, lives: Lives) -> bool:
+def _has_begun(begins: Mapping[str, str], each: Written, history: _History) -> bool:
     # A topic that was not there yet is delivered from its first entry.
-    begins = name.begins.get(each.topic)
-    return begins is None or _after(each.position, begins, lives)
+    begin = begins.get(each.topic)
+    return begin is None or history.is_after(each.position, begin)
 
 
-def _names(frames: Sequence[Frame]) -> list[_Name]:
+def _names(frames: Sequence[Frame]) -> list[tuple[str, Mapping[str, str]]]:
+    """Return each confirmed channel or pattern with the positions after which its delivery begins."""
     return [
-        _Name(name, frame["payload"]["positions"])
+        (name, frame["payload"]["positions"])
         for frame in frames
         if frame["type"] in ("connected", "subscribed")
         for name in frame["payload"]["channels"]
     ]
 
 
-def _refuse_foreign(frames: Sequence[Frame], names: Sequence[_Name]) -> None:
+def _refuse_foreign(frames: Sequence[Frame]) -> None:
     known: list[str] = []
     for frame in frames:
         if frame["type"] in ("connected", "subscribed"):
@@ -175,5 +195,6 @@ def _refuse_foreign(frames: Sequence[Frame], names: Sequence[_Name]) -> None:
 
 
 def _topic(frame: Frame) -> str:
-    topic: str = frame["offset"].rpartition("@")[0]
+    """Return the topic that a frame came from, empty for the edge's own frames."""
+    topic: str = frame.get("offset", "").rpartition("@")[0]
     return topic

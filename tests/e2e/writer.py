@@ -24,19 +24,28 @@ def in_log_order(written: Sequence[Written]) -> list[Written]:
 
 
 class Writer:
-    """Publishes numbered events of one tenant; `written` has those that were confirmed, in order."""
+    """Publishes numbered events of one tenant.
+
+    `written` has those that were confirmed, in order; `renewals` the last positions of logs that a test
+    removed.
+    """
 
     def __init__(self, publisher: Publisher, tenant: str = "acme") -> None:
         self._publisher = publisher
         self._tenant = tenant
         self._numbers = itertools.count()
         self.written: list[Written] = []
+        self.renewals: list[str] = []
 
     async def write(self, topic: str, count: int = 1, *, id_: str = "1", padding: int = 0) -> list[Written]:
         """Publish *count* events of the resource (*topic*, *id_*) in few round trips."""
         events = [self._outgoing(topic, id_, padding) for _ in range(count)]
         positions = await self._publisher.publish_many(events)
         return self._note(events, positions)
+
+    def note_renewal(self) -> None:
+        """Note that a log which ended with the last event was removed."""
+        self.renewals.append(self.written[-1].position)
 
     def _outgoing(self, topic: str, id_: str, padding: int) -> Outgoing:
         number = next(self._numbers)

@@ -13,14 +13,14 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from fanwire_protocol.event import Event, encode_event, uuid7
-from fanwire_protocol.keys import stream_key
+from fanwire_protocol.keys import stream_key, topics_key
 from fanwire_publisher import Publisher
 from tests.edge.wire import Wire
 from tests.kit.processes import Process, free_port
 from tests.kit.redis_server import SharedRedis
 from tests.kit.tokens import SECRET, make_token
 
-__all__ = ["CANARY", "RunningEdge", "edge_process", "running_edge", "stop"]
+__all__ = ["CANARY", "ORDERS", "RunningEdge", "edge_process", "running_edge", "stop"]
 
 # Stands in payloads, and nowhere else: an edge that writes it down writes down what users said.
 CANARY = "canary-3f9a1c77"
@@ -103,24 +103,37 @@ def order(tenant: str | None, number: int = 0, **fields: Any) -> Event:
     return Event(**values)
 
 
-def edge_process(redis: SharedRedis, **settings: str) -> tuple[Process, int, int]:
-    """Describe an edge, and return it with its two ports; *settings* go without `FANWIRE_`."""
+def edge_process(
+    redis: SharedRedis, *arguments: str, environment: Mapping[str, str] | None = None, **settings: str | None
+) -> tuple[Process, int, int]:
+    """Describe an edge, and return it with its two ports.
+
+    *settings* go without `FANWIRE_`, None leaves one out; *arguments* win over those of the fixture.
+    """
     port, ops_port = free_port(), free_port()
-    environment = {
-        "FANWIRE_BROKER__URL": redis.url,
-        "FANWIRE_BROKER__PREFIX": redis.prefix,
-        "FANWIRE_AUTH__JWT__SECRET": SECRET,
-        "FANWIRE_EDGE__OPS_PORT": str(ops_port),
-        **{f"FANWIRE_{name}": value for name, value in settings.items()},
+    values: dict[str, str | None] = {
+        "BROKER__URL": redis.url,
+        "BROKER__PREFIX": redis.prefix,
+        "AUTH__JWT__SECRET": SECRET,
+        "EDGE__OPS_PORT": str(ops_port),
+        "EDGE__DRAIN_GRACE_SECONDS": "0",
+        **settings,
     }
-    argv = (sys.executable, "-m", "fanwire_edge.main", "--host", "127.0.0.1", "--port", str(port))
-    return Process(argv, environment), port, ops_port
+    variables = {f"FANWIRE_{name}": value for name, value in values.items() if value is not None}
+    argv = (sys.executable, "-m", "fanwire_edge.main", "--host", "127.0.0.1", "--port", str(port), *arguments)
+    return Process(argv, {**variables, **(environment or {})}), port, ops_port
 
 
 @asynccontextmanager
-async def running_edge(redis: SharedRedis, **settings: str) -> AsyncIterator[RunningEdge]:
-    """Run an edge until the block ends; then it must stop in order, and have kept its secrets."""
-    process, port, ops_port = edge_process(redis, **settings)
+async def running_edge(
+    redis: SharedRedis, *, environment: Mapping[str, str] | None = None, **settings: str
+) -> AsyncIterator[RunningEdge]:
+    """Run an edge, which knows the topic `orders`, until the block ends.
+
+    Then it must stop in order, and have kept its secrets.
+    """
+    redis.server.execute("SADD", topics_key(redis.prefix), ORDERS)
+    process, port, ops_port = edge_process(redis, environment=environment, **settings)
     async with process:
         await process.wait_for_http(f"http://127.0.0.1:{ops_port}/readyz")
         edge = RunningEdge(process, port, ops_port, redis)

@@ -271,11 +271,11 @@ async def test_above_max_connections_it_is_503_until_one_leaves(brisk_edge: Runn
 
     await eventually(is_empty)
     token = f"Authorization: Bearer {brisk_edge.token()}"
-    wires = [await brisk_edge.dial() for _ in range(4)]
+    wires = [await brisk_edge.dial() for _ in range(5)]
     try:
-        for wire in wires[:3]:
+        for wire in wires[:4]:
             await wire.open(token)
-        answer = await wires[3].ask(upgrade_request(token))
+        answer = await wires[4].ask(upgrade_request(token))
 
         assert (answer.status, answer.error["code"]) == (503, "overloaded")
         assert int(answer.headers["retry-after"]) >= 1

@@ -26,7 +26,7 @@ class EdgeProcess:
     """One edge on free loopback ports; an async context manager that waits for /readyz.
 
     *settings* are environment variables (`FANWIRE_…`), which win over those for the tests: the key of
-    `tests.kit.tokens` and log lines of every level. Output is kept and shown where waiting fails.
+    `tests.kit.tokens`, and no grace at the end. Output is kept and shown where waiting fails.
     """
 
     def __init__(self, broker_url: str, prefix: str = "fanwire", **settings: str) -> None:
@@ -40,6 +40,7 @@ class EdgeProcess:
                 "FANWIRE_EDGE__HOST": HOST,
                 "FANWIRE_EDGE__PORT": str(self.port),
                 "FANWIRE_EDGE__OPS_PORT": str(self.ops_port),
+                "FANWIRE_EDGE__DRAIN_GRACE_SECONDS": "0",
                 "FANWIRE_AUTH__JWT__SECRET": SECRET,
                 **settings,
             },

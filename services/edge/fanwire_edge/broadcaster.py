@@ -7,28 +7,30 @@ log, and writes them out batch by batch. It is the only task that moves `Edge.po
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Sequence
 from random import Random
 
 from fanwire_edge.core import answers
+from fanwire_edge.core.decoding import decode_entries
 from fanwire_edge.core.fanout import batches, reach
 from fanwire_edge.core.follower import Follower, Loss
-from fanwire_edge.core.mapper import channels_of
-from fanwire_edge.core.record import Record, event_record, gap_record
+from fanwire_edge.core.record import Record, gap_record
 from fanwire_edge.core.stream import CONTROL, Entry, Stream
 from fanwire_edge.core.topics import Topics
 from fanwire_edge.edge import Edge, wire_of
-from fanwire_edge.ports import Tail, TailLost
+from fanwire_edge.ports import Archive, Tail, TailLost
+from fanwire_edge.readback import remember_recent
 from fanwire_protocol.codec import InvalidData, decode_msgpack
-from fanwire_protocol.event import decode_event
 from fanwire_protocol.position import Position
 
 __all__ = ["Broadcaster"]
 
 # A read for more writes than this is worth another look for entries before the fan-out (DESIGN).
 SECOND_READ_WRITES = 64
+READS_TO_GROW = 32
 YIELD_SECONDS = 0.005
 BACKOFF_SECONDS = (0.1, 2.0)
 
@@ -38,28 +40,34 @@ logger = logging.getLogger("fanwire.broadcaster")
 class Broadcaster:
     """Tails one broker node for one edge."""
 
-    def __init__(self, edge: Edge, tail: Tail, follower: Follower, topics: Topics, random: Random) -> None:
+    def __init__(
+        self, edge: Edge, tail: Tail, archive: Archive, follower: Follower, topics: Topics, random: Random
+    ) -> None:
         self._edge = edge
         self._tail = tail
+        self._archive = archive
         self._follower = follower
         self._topics = topics
         self._random = random
 
     async def run(self) -> None:
         """Follow the log for ever; ends only by cancellation."""
-        attempts = 0
+        attempts, told = 0, ""
         while True:
             try:
                 await self._connect()
-                attempts = 0
+                attempts, told = 0, ""
                 self._edge.is_reading = True
                 await self._follow()
             except TailLost as problem:
-                if self._edge.is_reading or attempts == 0:
-                    logger.warning("broker_lost", extra={"reason": str(problem)})
+                # Once for each reason: an outage may go on for long.
+                if str(problem) != told:
+                    told = str(problem)
+                    logger.warning("broker_lost", extra={"reason": told})
                 self._edge.tally.tail_lost += 1
+                if self._edge.is_reading:
+                    self._follower.shrink()
                 self._edge.is_reading = False
-                self._follower.shrink()
                 attempts += 1
             await asyncio.sleep(self._pause_seconds(attempts))
 
@@ -76,6 +84,7 @@ class Broadcaster:
         losses = follower.adopt(identity, infos)
         if losses:
             logger.warning("broker_identity_changed", extra={"streams": len(losses)})
+            self._edge.history.pages.clear()
             await self._deliver(self._logged(self._gap(loss) for loss in losses if loss.stream != CONTROL))
         await self._follow_new(from_start=not is_first)
         logger.info("broker_reading", extra={"broker": identity[:8], "streams": len(follower.streams)})
@@ -87,14 +96,16 @@ class Broadcaster:
         new = [stream for stream in wanted if stream not in followed]
         infos = await self._tail.inspect(new)
         for stream in new:
+            if not from_start:
+                await remember_recent(self._archive, self._edge.duplicates, stream, infos[stream])
+        for stream in new:
             # What happened on the control stream before is history; what is due is in hashes.
             self._follower.follow(stream, infos[stream], from_start=from_start and stream != CONTROL)
-            position = self._follower.position(stream)
-            self._edge.positions[stream] = position
-            self._edge.log.anchor(stream, position)
+            self._edge.log.anchor(stream, self._follower.position(stream))
+        self._edge.positions = self._follower.positions
 
     async def _follow(self) -> None:
-        while True:
+        for reads in itertools.count(1):
             await self._follow_new(from_start=True)
             records = await self._read(block=True)
             lost: TailLost | None = None
@@ -106,12 +117,15 @@ class Broadcaster:
             await self._deliver(records)
             if lost is not None:
                 raise lost
-            self._follower.grow()
+            # Slowly, because each read that turns out too large costs a connection.
+            if reads % READS_TO_GROW == 0:
+                self._follower.grow()
 
     async def _read(self, *, block: bool) -> list[Record]:
         follower = self._follower
-        request = follower.request(asyncio.get_running_loop().time(), block=block)
-        reply = await self._tail.read(request)
+        clock = asyncio.get_running_loop().time
+        request = follower.request(clock(), block=block)
+        reply = follower.on_time(await self._tail.read(request), request, clock())
         self._edge.read_at = time.monotonic()
         if reply.identity is not None and reply.identity != follower.identity:
             raise TailLost("the broker's identity changed while it was read")
@@ -146,26 +160,15 @@ class Broadcaster:
 
     def _records(self, stream: Stream, before: Position, entries: Sequence[Entry]) -> list[Record]:
         tally = self._edge.tally
-        records: list[Record] = []
-        for entry in entries:
-            position = Position(entry.id, before.broker)
-            tally.events_read += 1
-            try:
-                if entry.data is None:
-                    raise InvalidData("has no field `e`", "entry")
-                event = decode_event(entry.data)
-                channels = channels_of(stream.topic, event)
-            except InvalidData as problem:
-                tally.events_invalid += 1
-                fields = {"topic": stream.topic, "entry": entry.id, "reason": str(problem)}
-                logger.warning("event_invalid", extra=fields)
-            else:
-                if channels:
-                    records.append(event_record(stream, position, before, channels, event, entry.data))
-                else:
-                    tally.events_unroutable += 1
-            before = position
-        return records
+        found = decode_entries(stream, before, entries, self._edge.duplicates.is_repeated)
+        tally.events_read += len(entries)
+        tally.events_unroutable += found.unroutable
+        tally.events_repeated += found.repeated
+        tally.events_invalid += len(found.invalid)
+        for entry_id, reason in found.invalid:
+            fields = {"topic": stream.topic, "entry": entry_id, "reason": reason}
+            logger.warning("event_invalid", extra=fields)
+        return found.records
 
     def _take_control(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -183,8 +186,7 @@ class Broadcaster:
         edge.begin_delivery()
         try:
             await self._write(records)
-            for stream in self._follower.streams:
-                edge.positions[stream] = self._follower.position(stream)
+            edge.positions = self._follower.positions
         finally:
             edge.end_delivery()
         self._count(records)

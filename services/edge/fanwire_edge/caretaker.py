@@ -61,6 +61,9 @@ class Caretaker:
             connection.cut("it reads too slowly")
         for connection in [each for each, deadline in edge.closing.items() if now >= deadline]:
             connection.abort()
+        # Their patience may be over.
+        for connection in edge.undecided:
+            edge.pump.schedule(connection)
         present = {handler: self._first_seen.get(handler, now) for handler in self._half_open()}
         self._first_seen = present
         for handler, since in present.items():

@@ -14,6 +14,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from fanwire_edge.core.policy import InvalidPolicy, Policies, Policy
 from fanwire_edge.settings import AuthSettings, EdgeSettings, JwtSettings, Settings
 from fanwire_protocol.channels import is_segment
 from fanwire_protocol.settings import SettingError, load_settings
@@ -66,6 +67,10 @@ def check(settings: Settings) -> None:
             f"heartbeat.timeout: {heartbeat.timeout:g} is not above heartbeat.interval; "
             f"for example {heartbeat.interval * 2:g}"
         )
+    try:
+        Policies(Policy[delivery.policy.upper()], delivery.policies)
+    except InvalidPolicy as problem:
+        raise SettingError(f"delivery.policies: {problem}") from problem
     if delivery.max_behind_bytes < delivery.high_water_bytes:
         raise SettingError(
             f"delivery.max_behind_bytes: {delivery.max_behind_bytes} is below delivery.high_water_bytes; "

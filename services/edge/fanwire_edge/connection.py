@@ -9,33 +9,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType
 
+from fanwire_edge.catchup import begin_replay, fall_behind, take_turn
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.desk import Session
 from fanwire_edge.core.hub import Lag
-from fanwire_edge.core.reading import next_portion
+from fanwire_edge.core.resume import Resumption
 from fanwire_edge.core.websocket import PING, close_frame, pong_frame
-from fanwire_edge.edge import Edge, wire_of
+from fanwire_edge.edge import Edge
 from fanwire_edge.inbound import Inbound
 from fanwire_protocol.codes import CloseCode, may_reconnect
-from fanwire_protocol.commands import InvalidCommand, decode_command
+from fanwire_protocol.commands import Command, InvalidCommand, Ping, Since, Subscribe, decode_command
 
 if TYPE_CHECKING:
+    from fanwire_edge.core.stream import Stream
     from fanwire_edge.inbound import Message
+    from fanwire_protocol.position import Position
 
 __all__ = ["Connection", "State"]
 
 MAX_WAITING_COMMANDS = 32
-# Portions of the log written before others get their turn.
-_PORTIONS_AT_ONCE = 4
 ABNORMAL = 1006
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 logger = logging.getLogger("fanwire.connection")
 
@@ -47,6 +51,16 @@ class State(Enum):
     OPEN = "open"
     CLOSING = "closing"
     CLOSED = "closed"
+
+
+def _is_ping(message: str | bytes) -> bool:
+    """Tell whether *message* asks for a sign of life, by the protocol's command or by RFC 6455's frame."""
+    if isinstance(message, bytes):
+        return True
+    try:
+        return isinstance(decode_command(message), Ping)
+    except InvalidCommand:
+        return False
 
 
 def _discard(data: object, /) -> None:
@@ -61,13 +75,16 @@ class Connection(asyncio.Protocol):
         "_inbound",
         "_inbox",
         "_is_reading_paused",
+        "_patience_until",
         "_transport",
         "close_code",
         "expires_tick",
         "is_paused",
+        "joined_at",
         "keys",
         "lag",
         "mask",
+        "opening",
         "seen_tick",
         "session",
         "slot",
@@ -87,6 +104,10 @@ class Connection(asyncio.Protocol):
         self._is_reading_paused = False
         self.is_paused = False
         self.keys: set[str] = set()
+        self.joined_at: Mapping[Stream, Position] | None = None
+        self._patience_until: float | None = None
+        # What a turn does before the connection has joined.
+        self.opening: Callable[[], None] | None = None
         self.lag: Lag | None = None
         self.mask = 0
         self.seen_tick = 0
@@ -104,9 +125,11 @@ class Connection(asyncio.Protocol):
 
     def open(self, greeting: Answer) -> None:
         """Begin: the connection has joined the server's channels, and *greeting* says which."""
+        self.opening = None
         self.state = State.OPEN
+        self.joined_at = self._edge.positions
         self.send(greeting)
-        self.carry_on()
+        self._edge.pump.schedule(self)
 
     # Inbound
 
@@ -145,38 +168,77 @@ class Connection(asyncio.Protocol):
 
         In the middle of a delivery nothing else is written: the place in the log that belongs to a
         connection is certain again only when the delivery has ended. A peer that does not read gets no
-        answers piled up for it either.
+        answers piled up for it either. A `ping` does not wait for the commands before it.
         """
-        if self.state is State.OPEN and not (self.is_paused or self._edge.is_delivering or self._inbox):
-            self._carry_out(message)
-        elif self.state in (State.OPENING, State.OPEN):
+        if self.state not in (State.OPENING, State.OPEN):
+            return
+        is_free = self.state is State.OPEN and not self.is_paused and not self._edge.is_delivering
+        is_first = not self._inbox and not self._is_replaying
+        if not (is_free and (is_first or _is_ping(message)) and self._carry_out(message)):
             self._wait(message)
+
+    @property
+    def _is_replaying(self) -> bool:
+        return self.lag is not None and self.lag.replay is not None
 
     def _wait(self, message: str | bytes) -> None:
         if self._inbox is None:
             self._inbox = deque()
-        if not self._inbox and not self.is_paused:
-            self._edge.defer(self)
         self._inbox.append(message)
         if len(self._inbox) >= MAX_WAITING_COMMANDS and not self._is_reading_paused:
             self._is_reading_paused = True
             self._transport.pause_reading()
+        if not self.is_paused and self.state is State.OPEN:
+            self._edge.pump.schedule(self)
 
-    def _carry_out(self, message: str | bytes) -> None:
+    def _carry_out(self, message: str | bytes) -> bool:
+        """Carry out one message; False where it has to wait for what it asks for."""
         edge = self._edge
         if isinstance(message, bytes):
             self.write(pong_frame(message))
-            return
-        edge.tally.commands += 1
+            return True
         try:
             command = decode_command(message)
         except InvalidCommand as mistake:
+            edge.tally.commands += 1
             self.send(edge.desk.refuse(self.session, mistake))
         else:
-            for answer in edge.desk.carry_out(self, self.session, command, lambda: edge.positions_of(self)):
-                self.send(answer)
+            resumption = None
+            if isinstance(command, Subscribe) and command.since is not None:
+                resumption = self.resumption(command.since)
+                if resumption is None:
+                    return False
+            edge.tally.commands += 1
+            self._answer(command, resumption)
         if edge.desk.is_exhausted(self.session):
             self.close(CloseCode.PROTOCOL_ERROR, "too many mistakes in a row")
+        return True
+
+    def _answer(self, command: Command, resumption: Resumption | None) -> None:
+        edge = self._edge
+        outcome = edge.desk.carry_out(self, self.session, command, lambda: edge.place_of(self, resumption))
+        for answer in outcome.answers:
+            self.send(answer)
+        if resumption is not None and (outcome.replayed or outcome.joined):
+            edge.tally.resumes["partial" if resumption.unproven else "recovered"] += 1
+            begin_replay(edge, self, resumption, outcome.replayed, outcome.joined)
+
+    def resumption(self, since: Since) -> Resumption | None:
+        """Return what *since* proves, or None while that is looked up; then there will be a turn."""
+        edge = self._edge
+        found = edge.resumption(self, since)
+        now = asyncio.get_running_loop().time()
+        if self._patience_until is None:
+            self._patience_until = now + edge.limits.resume_seconds
+        if found.is_decided or now >= self._patience_until:
+            self._patience_until = None
+            edge.undecided.discard(self)
+            return found.given_up()
+        edge.undecided.add(self)
+        edge.history.want(found.missing, self)
+        if found.is_ahead:
+            edge.ahead.add(self)
+        return None
 
     # Outbound
 
@@ -198,64 +260,35 @@ class Connection(asyncio.Protocol):
         """Become behind: above the high-water mark nothing more is queued (called by the transport)."""
         self.is_paused = True
         if self.lag is None and self.state is State.OPEN:
-            edge = self._edge
-            now = asyncio.get_running_loop().time()
-            self.lag = Lag(edge.write_seq, now, buffered_bytes=self.buffered_bytes)
-            edge.behind.add(self)
+            fall_behind(self._edge, self)
 
     def resume_writing(self) -> None:
-        """Go on reading the log: the socket has drained (called by the transport)."""
+        """Go on: the socket has drained (called by the transport)."""
         self.is_paused = False
         if self.lag is not None:
             self.lag.progressed_at = asyncio.get_running_loop().time()
-        if self._edge.is_delivering:
-            self._edge.defer(self)
-        else:
-            self.carry_on()
+        self._edge.pump.schedule(self)
 
     def carry_on(self) -> None:
-        """Do what had to wait: read the log until level, then carry out waiting commands."""
-        if self.state is not State.OPEN:
+        """Take a turn: read on where it is behind, else carry out waiting commands."""
+        if self.state is State.OPENING and self.opening is not None:
+            self.opening()
+        if self.state is not State.OPEN or self.is_paused:
             return
-        if self._edge.is_delivering:
-            # Nobody else calls again where the socket has drained already.
-            self._edge.defer(self)
-            return
-        self._read_log()
-        while self._inbox and not self.is_paused and self.state is State.OPEN:
-            self._carry_out(self._inbox.popleft())
+        take_turn(self._edge, self)
+        while self._inbox and not self._must_wait():
+            if not self._carry_out(self._inbox[0]):
+                return
+            if self._inbox:
+                self._inbox.popleft()
         if not self._inbox:
             self._inbox = None
             if self._is_reading_paused and self.state is State.OPEN:
                 self._is_reading_paused = False
                 self._transport.resume_reading()
 
-    def _read_log(self) -> None:
-        edge = self._edge
-        for _ in range(_PORTIONS_AT_ONCE):
-            lag = self.lag
-            if lag is None or self.is_paused:
-                return
-            if lag.seq >= edge.write_seq:
-                self.lag = None
-                edge.behind.discard(self)
-                return
-            if lag.seq < edge.log.first:
-                self.cut("the log no longer reaches back to it")
-                return
-            self._write_portion(lag)
-        asyncio.get_running_loop().call_soon(self.carry_on)
-
-    def _write_portion(self, lag: Lag) -> None:
-        edge = self._edge
-        portion = next_portion(edge.log, self.keys, lag.seq, edge.write_seq, wire_of)
-        # Before the write, which may pause again and asks where the connection stands.
-        lag.seq = portion.next
-        lag.size_bytes = max(0, lag.size_bytes - len(portion.data))
-        edge.tally.frames_out += portion.frames
-        edge.tally.bytes_out += len(portion.data)
-        if portion.data:
-            self.write(portion.data)
+    def _must_wait(self) -> bool:
+        return self.is_paused or self._is_replaying or self.state is not State.OPEN
 
     # The end
 
@@ -292,12 +325,21 @@ class Connection(asyncio.Protocol):
         edge.hub.leave(self)
         edge.wheel.remove(self)
         edge.behind.discard(self)
+        edge.undecided.discard(self)
+        edge.ahead.discard(self)
         self.lag = None
+        self.opening = None
         self._inbox = None
         self.write = _discard
 
     def abort(self) -> None:
-        """Free the socket at once: only this helps against a peer that does not read (DESIGN "Traps")."""
+        """Free the socket at once: only this helps against a peer that does not read (DESIGN "Traps").
+
+        Without a linger time of zero the kernel would go on offering what it holds, for minutes.
+        """
+        opened = self._transport.get_extra_info("socket")
+        if opened is not None:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

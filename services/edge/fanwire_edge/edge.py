@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fanwire_edge.core.answers import Answer, Greeting
-from fanwire_edge.core.desk import Desk
-from fanwire_edge.core.hub import Hub
+from fanwire_edge.core.desk import Desk, Place
+from fanwire_edge.core.duplicates import Duplicates
+from fanwire_edge.core.hub import Hub, Lag
 from fanwire_edge.core.log import Log
+from fanwire_edge.core.page import Pages
+from fanwire_edge.core.policy import Policies, Policy
 from fanwire_edge.core.record import Record, Slot
+from fanwire_edge.core.resume import Resumption, resume
 from fanwire_edge.core.stream import CONTROL, Stream
 from fanwire_edge.core.tally import Tally
 from fanwire_edge.core.websocket import text_frame
 from fanwire_edge.core.wheel import Wheel
+from fanwire_edge.history import History
+from fanwire_edge.pump import Pump
+from fanwire_protocol.commands import Since
 from fanwire_protocol.event import Event, uuid7
 from fanwire_protocol.frames import Frame, encode_frame
 from fanwire_protocol.position import Position
@@ -24,7 +32,7 @@ from fanwire_protocol.position import Position
 if TYPE_CHECKING:
     from fanwire_edge.connection import Connection
 
-__all__ = ["DeliveryLimits", "Edge", "wire_of"]
+__all__ = ["DeliveryLimits", "Edge", "Store", "wire_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +43,61 @@ class DeliveryLimits:
     max_behind_bytes: int
     stall_seconds: float
     close_seconds: float = 2.0
+    resume_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What an edge remembers of the log: recent records, pages of history, and who stands in it twice."""
+
+    log: Log
+    pages: Pages
+    duplicates: Duplicates
 
 
 class Edge:
-    """Shared state. `write_seq` is the number behind the last record that was or is being written;
-    `positions` is what every live connection has been given."""
+    """Shared state.
+
+    `write_seq` is the number behind the last record that was or is being written; `positions` is what
+    every live connection has been given (another mapping after each delivery, so that it may be kept).
+    """
 
     def __init__(
         self,
-        log: Log,
-        hub: Hub,
+        store: Store,
         desk: Desk,
+        hub: Hub,
         wheel: Wheel[Connection],
         limits: DeliveryLimits,
+        policies: Policies,
         greeting: Greeting,
     ) -> None:
-        self.log = log
+        self.log = store.log
+        self.duplicates = store.duplicates
         self.hub = hub
         self.desk = desk
         self.wheel = wheel
         self.limits = limits
+        self.policies = policies
         self.tally = Tally()
         self.greeting = greeting
         self.partitions = 1
-        self.positions: dict[Stream, Position] = {}
+        self.positions: Mapping[Stream, Position] = {}
         self.write_seq = 0
         self.connections: set[Connection] = set()
         self.behind: set[Connection] = set()
         self.closing: dict[Connection, float] = {}
+        # Those whose positions are being looked up, and among them those that are ahead of this edge.
+        self.undecided: set[Connection] = set()
+        self.ahead: set[Connection] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self.pump = Pump(lambda: self.is_delivering)
+        self.history = History(store.pages, store.duplicates, self.pump)
         self.is_reading = False
         self.read_at = time.monotonic()
         self.is_draining = False
         self._deserted = asyncio.Event()
-        self._deferred: list[Connection] = []
 
     @property
     def is_ready(self) -> bool:
@@ -90,16 +118,27 @@ class Edge:
         )
         return text_frame(encode_frame(frame))
 
-    def positions_of(self, connection: Connection) -> dict[str, str]:
-        """Return, for every topic that can feed *connection*, what was put on its wire."""
+    def feeds(self, stream: Stream, connection: Connection) -> bool:
+        """Tell whether events of *stream* can be for *connection*."""
+        return stream != CONTROL and stream.feeds(connection.session.principal.tenant, self.partitions)
+
+    def places_of(self, connection: Connection) -> dict[Stream, Position]:
+        """Return, for every stream that can feed *connection*, what was put on its wire."""
         lag = connection.lag
-        places = self.positions if lag is None else self.log.positions_at(lag.seq)
-        tenant = connection.session.principal.tenant
-        return {
-            stream.topic: str(position)
-            for stream, position in places.items()
-            if stream != CONTROL and stream.feeds(tenant, self.partitions)
-        }
+        places = self.positions if lag is None else lag.positions
+        found = {stream: place for stream, place in places.items() if self.feeds(stream, connection)}
+        if lag is not None and lag.replay is not None:
+            found.update(lag.replay.cursors)
+        return found
+
+    def place_of(self, connection: Connection, resumption: Resumption | None = None) -> Place:
+        """Return where *connection* stands, as the desk wants to know it."""
+        places = self.places_of(connection)
+        return Place({stream.topic: str(place) for stream, place in places.items()}, resumption)
+
+    def resumption(self, connection: Connection, since: Since) -> Resumption:
+        """Judge positions that *connection* gives against where it stands."""
+        return resume(since, self.places_of(connection), self.log, self.history.pages)
 
     @property
     def tail_lag_seconds(self) -> float:
@@ -132,16 +171,12 @@ class Edge:
         while self.is_delivering:
             await self._idle.wait()
 
-    def defer(self, connection: Connection) -> None:
-        """Let *connection* carry on after the delivery that is under way."""
-        self._deferred.append(connection)
-
     def end_delivery(self) -> None:
         """Let everyone carry on who waited for the end of a delivery."""
         self._idle.set()
-        waiting, self._deferred = self._deferred, []
-        for connection in waiting:
-            connection.carry_on()
+        while self.ahead:
+            self.pump.schedule(self.ahead.pop())
+        self.pump.resume()
 
     def slow_connections(self, now: float) -> list[Connection]:
         """Return those that are too far behind, or made no progress for too long."""
@@ -151,13 +186,20 @@ class Edge:
             if lag is None:
                 continue
             buffered = connection.buffered_bytes
-            if buffered < lag.buffered_bytes:
+            # Who waits for a turn or for history is not the one who is slow.
+            if buffered < lag.buffered_bytes or not connection.is_paused:
                 lag.progressed_at = now
             lag.buffered_bytes = buffered
-            is_stalled = now - lag.progressed_at >= self.limits.stall_seconds
-            if is_stalled or lag.size_bytes > self.limits.max_behind_bytes:
+            if now - lag.progressed_at >= self.limits.stall_seconds or self._is_too_far(connection, lag):
                 slow.append(connection)
         return slow
+
+    def _is_too_far(self, connection: Connection, lag: Lag) -> bool:
+        return (
+            lag.size_bytes > self.limits.max_behind_bytes
+            and not lag.is_resuming
+            and self.policies.of(connection.keys) is Policy.DISCONNECT
+        )
 
 
 def wire_of(record: Record, slot: Slot) -> bytes:

@@ -13,23 +13,28 @@ from typing import Any
 
 from fanwire_edge import logs
 from fanwire_edge.adapters.jwt import JwtVerifier, load_key
+from fanwire_edge.adapters.redis_archive import RedisArchive
 from fanwire_edge.adapters.redis_registry import RedisRegistry
 from fanwire_edge.adapters.redis_tail import RedisTail
 from fanwire_edge.broadcaster import Broadcaster
 from fanwire_edge.config import load
 from fanwire_edge.core.answers import Greeting
+from fanwire_edge.core.bucket import TokenBucket
 from fanwire_edge.core.desk import Desk, DeskLimits
+from fanwire_edge.core.duplicates import Duplicates
 from fanwire_edge.core.follower import Follower
 from fanwire_edge.core.hub import Hub
 from fanwire_edge.core.log import Log
+from fanwire_edge.core.page import Pages
+from fanwire_edge.core.policy import Policies, Policy
 from fanwire_edge.core.topics import Topics
 from fanwire_edge.core.wheel import Wheel
-from fanwire_edge.edge import DeliveryLimits, Edge
+from fanwire_edge.edge import DeliveryLimits, Edge, Store
 from fanwire_edge.ports import Verifier
 from fanwire_edge.server import Door, DoorSettings
 from fanwire_edge.service import Service
 from fanwire_edge.settings import Settings
-from fanwire_protocol.settings import SettingError
+from fanwire_protocol.settings import BrokerSettings, SettingError
 
 __all__ = ["build", "main"]
 
@@ -61,30 +66,51 @@ def build(settings: Settings) -> Service:
     limits = DeskLimits(settings.limits.max_channels, settings.limits.max_errors, RECONNECT_JITTER_MS)
     hub = Hub()
     delivery = settings.delivery
+    duplicates = Duplicates(settings.log.duplicates_seconds, settings.log.max_duplicates)
     edge = Edge(
-        Log(settings.log.max_bytes),
-        hub,
+        Store(Log(settings.log.max_bytes), Pages(settings.history.max_bytes), duplicates),
         Desk(hub, limits),
+        hub,
         Wheel(
             round(settings.heartbeat.interval / tick_seconds),
             round(settings.heartbeat.timeout / tick_seconds),
         ),
         DeliveryLimits(delivery.high_water_bytes, delivery.max_behind_bytes, delivery.stall_seconds),
+        Policies(Policy[delivery.policy.upper()], delivery.policies),
         Greeting(settings.heartbeat.interval, settings.heartbeat.timeout, RECONNECT_JITTER_MS),
     )
     broker = settings.broker
     topics = Topics(broker.topics, broker.max_topics, edge.tally)
     follower = Follower(settings.tail.count, settings.tail.block_ms)
-    tail = RedisTail(broker.url, broker.prefix)
+    tail, archive, registry = _redis(broker)
     return Service(
         settings,
         edge,
-        Door(edge, _verifier(settings), _door_settings(settings, tick_seconds)),
-        Broadcaster(edge, tail, follower, topics, Random()),
-        RedisRegistry(broker.url, broker.prefix),
+        Door(
+            edge,
+            _verifier(settings),
+            _door_settings(settings, tick_seconds),
+            TokenBucket(settings.edge.admission_per_second, settings.edge.admission_burst),
+            Random(),
+        ),
+        Broadcaster(edge, tail, archive, follower, topics, Random()),
+        registry,
+        archive,
         topics,
         tick_seconds,
     )
+
+
+def _redis(broker: BrokerSettings) -> tuple[RedisTail, RedisArchive, RedisRegistry]:
+    place = (broker.url, broker.prefix)
+    try:
+        return RedisTail(*place), RedisArchive(*place), RedisRegistry(*place)
+    except (TypeError, ValueError):
+        # The library's text may show parts of the URL, which holds a password.
+        raise SettingError(
+            "broker.url: is no URL of a Redis, or has an option that is none; "
+            "for example redis://localhost:6379/0"
+        ) from None
 
 
 def _verifier(settings: Settings) -> Verifier:

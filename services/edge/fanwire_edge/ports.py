@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from fanwire_edge.core.follower import ReadReply, ReadRequest
+from fanwire_edge.core.page import Order, RawPage
 from fanwire_edge.core.principal import InvalidToken, Principal
 from fanwire_edge.core.stream import Stream, StreamInfo
 
-__all__ = ["InvalidToken", "Registry", "Tail", "TailLost", "Verifier"]
+__all__ = ["Archive", "InvalidToken", "Registry", "Tail", "TailLost", "Verifier"]
 
 
 class TailLost(Exception):
@@ -27,6 +28,16 @@ class Tail(Protocol):
 
     async def read(self, request: ReadRequest) -> ReadReply:
         """Carry out one round trip; cancelling it drops the connection. Raises TailLost."""
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+
+
+class Archive(Protocol):
+    """Reads the log again, for clients that were away."""
+
+    async def page(self, stream: Stream, start: Order, count: int) -> RawPage:
+        """Return at most *count* entries with id ≥ *start*, connecting where needed. Raises TailLost."""
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -6,25 +6,36 @@ import logging
 import math
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from random import Random
 
 from aiohttp import web
 
+from fanwire_edge.catchup import begin_replay
 from fanwire_edge.connection import Connection, State
 from fanwire_edge.core import answers
+from fanwire_edge.core.answers import Answer
+from fanwire_edge.core.bucket import TokenBucket
 from fanwire_edge.core.desk import Session
 from fanwire_edge.core.principal import InvalidToken, Principal, count_unjoined_roles, server_joined
 from fanwire_edge.core.record import gap_key
+from fanwire_edge.core.resume import Resumption
+from fanwire_edge.drain import say_goodbye
 from fanwire_edge.edge import Edge
 from fanwire_edge.ports import Verifier
 from fanwire_edge.takeover import accept_key, is_upgrade, take_over
 from fanwire_protocol.codes import HandshakeError
+from fanwire_protocol.commands import Since
 from fanwire_protocol.handshake import JSON_SUBPROTOCOL, Offer, bearer_of, parse_offer
 from fanwire_protocol.keys import DIRECT_TOPIC, partition_of
+from fanwire_protocol.position import InvalidPosition, parse_offset
 
 __all__ = ["Door", "DoorSettings"]
 
-RETRY_AFTER_SECONDS = 2
+# Those who are refused together are asked to come back at different times.
+MAX_RETRY_AFTER_SECONDS = 5
 
 logger = logging.getLogger("fanwire.door")
 
@@ -43,21 +54,31 @@ class DoorSettings:
 
 
 class Refused(Exception):
-    """The upgrade is refused; the text goes to the client."""
+    """The upgrade is refused; the text goes to the client, who need not come back within `wait_seconds`."""
 
-    def __init__(self, code: HandshakeError, message: str) -> None:
+    def __init__(self, code: HandshakeError, message: str, wait_seconds: float = 0.0) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.wait_seconds = wait_seconds
 
 
 class Door:
     """Checks an upgrade and turns it into a Connection of *edge*."""
 
-    def __init__(self, edge: Edge, verifier: Verifier, settings: DoorSettings) -> None:
+    def __init__(
+        self,
+        edge: Edge,
+        verifier: Verifier,
+        settings: DoorSettings,
+        admission: TokenBucket,
+        random: Random,
+    ) -> None:
         self._edge = edge
         self._verifier = verifier
         self._settings = settings
+        self._admission = admission
+        self._random = random
 
     async def open(self, request: web.Request) -> web.StreamResponse:
         """Answer one request for a WebSocket."""
@@ -77,10 +98,13 @@ class Door:
         if accept is None:
             raise Refused(HandshakeError.BAD_REQUEST, "the upgrade breaks RFC 6455 section 4.2.1")
         self._refuse_when_unable()
+        self._admit()
         offer = parse_offer(request.headers.getall("Sec-WebSocket-Protocol", []))
         if offer.versions and JSON_SUBPROTOCOL not in offer.versions:
             raise Refused(HandshakeError.BAD_REQUEST, f"this edge speaks {JSON_SUBPROTOCOL} only")
+        since = _since(request)
         principal = await self._authenticate(request, offer)
+        self._refuse_when_draining()
         response, transport, rest = await take_over(request, accept, offer.choose((JSON_SUBPROTOCOL,)))
         transport.set_write_buffer_limits(
             high=self._settings.high_water_bytes, low=self._settings.high_water_bytes // 4
@@ -92,14 +116,27 @@ class Door:
             connection.data_received(rest)
         # A connection joins between two deliveries; commands that came before that wait for it.
         await self._edge.settled()
-        if connection.state is State.OPENING:
-            self._join(connection)
+        if self._edge.is_draining:
+            # It came too late for the goodbyes that are under way.
+            say_goodbye(self._edge, connection, self._random)
+        elif connection.state is State.OPENING:
+            connection.opening = partial(self._join, connection, since)
+            connection.opening()
         return response
+
+    def _refuse_when_draining(self) -> None:
+        if self._edge.is_draining:
+            raise Refused(HandshakeError.DRAINING, "the edge is shutting down; another one will answer")
+
+    def _admit(self) -> None:
+        """Refuse what a storm brings beyond the pace of admission, before a signature is looked at."""
+        wait_seconds = self._admission.take(time.monotonic())
+        if wait_seconds is not None:
+            raise Refused(HandshakeError.OVERLOADED, "too many clients come at once; try later", wait_seconds)
 
     def _refuse_when_unable(self) -> None:
         edge = self._edge
-        if edge.is_draining:
-            raise Refused(HandshakeError.DRAINING, "the edge is shutting down; another one will answer")
+        self._refuse_when_draining()
         if not edge.positions:
             raise Refused(HandshakeError.UNAVAILABLE, "the edge has not reached its broker yet")
         if len(edge.connections) >= self._settings.max_connections:
@@ -121,9 +158,15 @@ class Door:
                     raise Refused(HandshakeError.UNAUTHENTICATED, problem.reason) from problem
         raise Refused(HandshakeError.UNAUTHENTICATED, "no credential; see PROTOCOL §2 for where to put one")
 
-    def _join(self, connection: Connection) -> None:
-        """Put *connection* on the server's channels and greet it, all at one place in the log."""
+    def _join(self, connection: Connection, since: Since) -> None:
+        """Put *connection* on the server's channels and greet it, all at one place in the log.
+
+        Where *since* has to be looked up, nothing happens; the connection's next turn tries again.
+        """
         edge, session = self._edge, connection.session
+        resumption = connection.resumption(since) if since else None
+        if since and resumption is None:
+            return
         principal = session.principal
         channels = server_joined(principal, session.client_id)
         for channel in channels:
@@ -131,17 +174,26 @@ class Door:
         edge.hub.subscribe(connection, gap_key(partition_of(DIRECT_TOPIC, principal.tenant, edge.partitions)))
         edge.wheel.add(connection)
         edge.tally.roles_unjoined += count_unjoined_roles(principal)
-        greeting = answers.connected(
-            edge.greeting,
-            session.client_id,
-            principal.user,
-            principal.tenant,
-            channels,
-            edge.positions_of(connection),
-        )
         fields = {"client_id": session.client_id, "user": principal.user, "tenant": principal.tenant}
         logger.info("connection_opened", extra=fields)
-        connection.open(greeting)
+        connection.open(self._greeting(connection, channels, resumption))
+        if resumption is not None:
+            for gap in edge.desk.gaps(resumption):
+                connection.send(gap)
+            begin_replay(edge, connection, resumption, frozenset(channels), frozenset())
+
+    def _greeting(
+        self, connection: Connection, channels: Sequence[str], resumption: Resumption | None
+    ) -> Answer:
+        edge, session = self._edge, connection.session
+        place = edge.place_of(connection, resumption)
+        return answers.connected(
+            edge.greeting,
+            answers.Identity(session.client_id, session.principal.user, session.principal.tenant),
+            channels,
+            place.starts,
+            place.recovered,
+        )
 
     def _expires_tick(self, principal: Principal) -> int | None:
         if principal.expires_at is None:
@@ -160,7 +212,8 @@ class Door:
             status = self._settings.plain_get_status
             headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
         elif status == 503:
-            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            seconds = max(refusal.wait_seconds, self._random.uniform(0, MAX_RETRY_AFTER_SECONDS))
+            headers["Retry-After"] = str(max(1, math.ceil(seconds)))
         elif request.headers.get("Sec-WebSocket-Version", "13").strip() != "13":
             headers["Sec-WebSocket-Version"] = "13"
         body = {"error": {"code": code.value, "message": refusal.message}}
@@ -168,3 +221,12 @@ class Door:
         # The header alone does not make aiohttp close.
         response.force_close()
         return response
+
+
+def _since(request: web.Request) -> Since:
+    """Return the positions that the query gives for the channels that the server joins."""
+    try:
+        offsets = [parse_offset(text) for text in request.query.getall("since", [])]
+    except InvalidPosition as problem:
+        raise Refused(HandshakeError.BAD_REQUEST, f"since: {problem}") from problem
+    return {offset.topic: offset.position for offset in offsets}

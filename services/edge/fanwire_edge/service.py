@@ -15,12 +15,12 @@ from fanwire_edge.adapters.prometheus import edge_registry
 from fanwire_edge.broadcaster import Broadcaster
 from fanwire_edge.caretaker import Caretaker
 from fanwire_edge.core.topics import Topics
+from fanwire_edge.drain import Drain
 from fanwire_edge.edge import Edge
 from fanwire_edge.ops import healthz, ops_application
-from fanwire_edge.ports import Registry, TailLost
+from fanwire_edge.ports import Archive, Registry, TailLost
 from fanwire_edge.server import Door
 from fanwire_edge.settings import Settings
-from fanwire_protocol.codes import CloseCode
 from fanwire_protocol.settings import SettingError
 
 __all__ = ["Service"]
@@ -29,8 +29,6 @@ TOPICS_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 2.0
 BACKLOG = 4096
 USER_TIMEOUT_MS = 30_000
-# Goodbyes said between two looks at the loop.
-_GOODBYES = 64
 
 logger = logging.getLogger("fanwire.service")
 
@@ -49,6 +47,7 @@ class Service:
         door: Door,
         broadcaster: Broadcaster,
         registry: Registry,
+        archive: Archive,
         topics: Topics,
         tick_seconds: float,
     ) -> None:
@@ -57,6 +56,7 @@ class Service:
         self._door = door
         self._broadcaster = broadcaster
         self._registry = registry
+        self._archive = archive
         self._topics = topics
         self._tick_seconds = tick_seconds
         self._random = Random()
@@ -79,6 +79,7 @@ class Service:
             await public.cleanup()
             await ops.cleanup()
             await self._registry.close()
+            await self._archive.close()
         logger.info("edge_stopped")
 
     async def _work(self, public: web.AppRunner) -> None:
@@ -106,9 +107,12 @@ class Service:
         """Agree with the broker on the partitions, then tail it and look for new topics."""
         self._edge.partitions = partitions = await self._agreed_partitions()
         self._topics.open(partitions)
-        await self._look_for_topics()
+        # A topic found later is read from its first entry, so all that are there must be known before.
+        while not await self._look_for_topics():  # noqa: ASYNC110  # asks the broker, no Event tells
+            await asyncio.sleep(self._random.uniform(0, MAX_PAUSE_SECONDS))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._broadcaster.run())
+            tasks.create_task(self._edge.history.run(self._archive))
             tasks.create_task(self._keep_looking())
 
     async def _agreed_partitions(self) -> int:
@@ -129,16 +133,18 @@ class Service:
                 )
             return agreed
 
-    async def _look_for_topics(self) -> None:
+    async def _look_for_topics(self) -> bool:
+        """Take the topics that are registered; tells whether the broker answered."""
         try:
             refused = self._topics.found(await self._registry.topics())
-        except TailLost:
-            # The broadcaster tells of a broker that is away; the set is asked for again soon.
-            return
+        except TailLost as problem:
+            logger.info("topics_unknown", extra={"reason": str(problem)})
+            return False
         if refused:
             logger.warning(
                 "topics_refused", extra={"topics": sorted(refused), "setting": "broker.max_topics"}
             )
+        return True
 
     async def _keep_looking(self) -> None:
         while True:
@@ -146,34 +152,20 @@ class Service:
             await self._look_for_topics()
 
     async def _stop_when_told(self) -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await stop.wait()
-        await self._drain()
-        raise _Stopped
+        """Drain at the first signal, and hurry at the second."""
+        told = asyncio.Event()
+        drain = Drain(self._edge, self._settings.edge.drain_limits(self._edge.limits.close_seconds), Random())
 
-    async def _drain(self) -> None:
-        """Refuse who comes, send home who is here, and wait for their goodbyes."""
-        edge = self._edge
-        edge.is_draining = True
-        logger.info("edge_draining", extra={"connections": len(edge.connections)})
-        await edge.settled()
-        jitter_ms = edge.greeting.reconnect_jitter_ms
-        for count, connection in enumerate(tuple(edge.connections), 1):
-            retry_after_ms = self._random.randrange(jitter_ms)
-            connection.close(CloseCode.DRAINING, "the edge is shutting down", retry_after_ms=retry_after_ms)
-            if count % _GOODBYES == 0:
-                await asyncio.sleep(0)
-        # The caretaker aborts who does not answer in time.
-        try:
-            async with asyncio.timeout(self._settings.edge.drain_seconds):
-                await edge.deserted()
-        except TimeoutError:
-            logger.warning("drain_timeout", extra={"connections": len(edge.connections)})
-        for connection in tuple(edge.connections):
-            connection.abort()
+        def tell() -> None:
+            if told.is_set():
+                drain.hurry()
+            told.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, tell)
+        await told.wait()
+        await drain.run()
+        raise _Stopped
 
 
 async def _listen(

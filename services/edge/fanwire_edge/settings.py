@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fanwire_edge.core.claims import ClaimNames, ClaimRules
+from fanwire_edge.core.drain import DrainLimits
 from fanwire_protocol.settings import BrokerSettings, setting
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "DeliverySettings",
     "EdgeSettings",
     "HeartbeatSettings",
+    "HistorySettings",
     "JwtSettings",
     "LimitSettings",
     "LogSettings",
@@ -38,7 +40,17 @@ class EdgeSettings:
     max_connections: int = setting(100_000, "100000", minimum=1)
     upgrade_seconds: float = setting(5.0, "5", minimum=0.1, maximum=60)
     plain_get_status: int = setting(426, "426")
+    admission_per_second: int = setting(1000, "1000", minimum=1)
+    admission_burst: int = setting(2000, "2000", minimum=1)
     drain_seconds: float = setting(30.0, "30", minimum=0, maximum=3600)
+    drain_grace_seconds: float = setting(2.0, "2", minimum=0, maximum=3600)
+    drain_per_second: int = setting(200, "200", minimum=1)
+
+    def drain_limits(self, answer_seconds: float) -> DrainLimits:
+        """Return the limits of a drain in which clients have *answer_seconds* for their last answer."""
+        return DrainLimits(
+            self.drain_per_second, self.drain_grace_seconds, self.drain_seconds, answer_seconds
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +105,23 @@ class LogSettings:
     """Recent entries in memory, one budget for the process."""
 
     max_bytes: int = setting(256 * _MEBIBYTE, "268435456", minimum=65_536)
+    duplicates_seconds: int = setting(120, "120", minimum=1, maximum=3600)
+    max_duplicates: int = setting(1_000_000, "1000000", minimum=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Pages of older entries, shared between the clients that resume."""
+
+    max_bytes: int = setting(64 * _MEBIBYTE, "67108864", minimum=65_536)
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySettings:
     """When a connection is behind, and how far behind is too far."""
 
+    policy: str = setting("disconnect", "disconnect", choices=("disconnect", "catch_up"))
+    policies: tuple[str, ...] = setting((), '["tenant:*:resource:logs:* catch_up"]')
     high_water_bytes: int = setting(65_536, "65536", minimum=1024)
     max_behind_bytes: int = setting(262_144, "262144", minimum=1024)
     stall_seconds: float = setting(10.0, "10", minimum=0.1, maximum=3600)
@@ -139,6 +162,7 @@ class Settings:
     auth: AuthSettings = field(default_factory=AuthSettings)
     authorization: AuthorizationSettings = field(default_factory=AuthorizationSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    history: HistorySettings = field(default_factory=HistorySettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     tail: TailSettings = field(default_factory=TailSettings)

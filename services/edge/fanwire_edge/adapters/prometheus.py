@@ -47,6 +47,7 @@ class EdgeCollector(Collector):
             "channels_active": ("Channels and patterns with a subscriber.", len(edge.hub.by_key)),
             "log_bytes": ("Bytes that the log in memory is charged with.", edge.log.size_bytes),
             "log_records": ("Records that the log in memory holds.", edge.log.next - edge.log.first),
+            "history_bytes": ("Bytes of pages of history in memory.", edge.history.pages.size_bytes),
             "tail_reading": ("1 while the broker is being read.", int(edge.is_reading)),
             "tail_lag_seconds": ("Seconds since the broker last answered a read.", edge.tail_lag_seconds),
             "tasks": ("asyncio tasks of the process.", len(asyncio.all_tasks())),
@@ -61,6 +62,8 @@ class EdgeCollector(Collector):
             "events_read": ("Entries read from the log.", tally.events_read),
             "events_invalid": ("Entries that break the contract and were skipped.", tally.events_invalid),
             "events_unroutable": ("Events that map to no channel.", tally.events_unroutable),
+            "events_repeated": ("Events that stand in the log twice.", tally.events_repeated),
+            "history_reads": ("Pages of history read from the broker.", self._edge.history.reads),
             "frames_out": ("Event frames written.", tally.frames_out),
             "bytes_out": ("Bytes of event frames written.", tally.bytes_out),
             "batches": ("Batches fanned out.", tally.batches),
@@ -75,6 +78,7 @@ class EdgeCollector(Collector):
             "connections_closed": ("Connections closed.", "reason", tally.connections_closed),
             "handshakes": ("Requests for a WebSocket by result.", "result", tally.handshakes),
             "errors_out": ("Error frames written.", "code", tally.errors_out),
+            "resumes": ("Requests to resume by result.", "result", tally.resumes),
             "gaps": ("Gaps found in the log.", "reason", tally.gaps),
         }
         for name, (text, label, values) in labelled.items():

@@ -33,6 +33,8 @@ class RedisRegistry:
             socket_connect_timeout=REPLY_SECONDS,
             socket_timeout=REPLY_SECONDS,
         )
+        # A URL's options win over arguments; ours are bytes.
+        self._redis.connection_pool.connection_kwargs["decode_responses"] = False
 
     async def partitions(self, wanted: int | None) -> int:
         """Return the stored number; the first process that finds none writes its own (1 by default)."""

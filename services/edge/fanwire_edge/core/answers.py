@@ -13,6 +13,7 @@ from fanwire_protocol.commands import ReplyTo
 __all__ = [
     "Answer",
     "Greeting",
+    "Identity",
     "connected",
     "disconnect",
     "error",
@@ -49,23 +50,31 @@ class Greeting:
     reconnect_jitter_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is greeted."""
+
+    client_id: str
+    user: str
+    tenant: str
+
+
 def connected(
     greeting: Greeting,
-    client_id: str,
-    user: str,
-    tenant: str,
+    who: Identity,
     channels: Sequence[str],
     positions: Mapping[str, str],
+    recovered: bool | None,
 ) -> Answer:
-    """Greet an authenticated connection."""
+    """Greet an authenticated connection, whose delivery begins after *positions*."""
     payload: dict[str, JsonValue] = {
-        "clientId": client_id,
-        "user": user,
-        "tenant": tenant,
+        "clientId": who.client_id,
+        "user": who.user,
+        "tenant": who.tenant,
         "authenticated": True,
         "channels": channels,
         "positions": positions,
-        "recovered": None,
+        "recovered": recovered,
         "heartbeat": {
             "intervalSeconds": _number(greeting.heartbeat_interval),
             "timeoutSeconds": _number(greeting.heartbeat_timeout),

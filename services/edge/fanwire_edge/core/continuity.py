@@ -26,22 +26,19 @@ class Cursor:
     """How far a stream was read.
 
     `count` is the number of entries ever added up to and including `id`, None where unknown. `is_proven`
-    tells whether the entry was seen in the broker since the cursor stands on it.
+    tells whether the entry was seen in the broker since the cursor stands on it, or was found to be the last
+    one when it was gone; `is_gone` whether the last look did not find it.
     """
 
     id: str = BEGINNING
     count: int | None = 0
     is_proven: bool = False
+    is_gone: bool = False
 
     @classmethod
     def at_end(cls, info: StreamInfo) -> Cursor:
         """Return the cursor behind everything that the stream holds."""
         return cls(info.last_id, info.added)
-
-    @classmethod
-    def at_start(cls, info: StreamInfo) -> Cursor:
-        """Return the cursor before the first entry that the stream still holds."""
-        return cls(BEGINNING, info.removed)
 
     @classmethod
     def after_loss(cls, cursor: Cursor, info: StreamInfo) -> Cursor:
@@ -58,7 +55,7 @@ class Cursor:
     def advance(self, entries: Sequence[Entry]) -> None:
         """Move behind *entries*, which follow the cursor without a hole."""
         self.id = entries[-1].id
-        self.is_proven = False
+        self.is_proven = self.is_gone = False
         if self.count is not None:
             self.count += len(entries)
 

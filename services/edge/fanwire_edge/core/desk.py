@@ -11,6 +11,7 @@ from fanwire_edge.core.authorization import permits
 from fanwire_edge.core.hub import Hub, Member
 from fanwire_edge.core.principal import Principal
 from fanwire_edge.core.record import is_gap_key
+from fanwire_edge.core.resume import Resumption
 from fanwire_protocol.channels import InvalidChannel, parse_channel
 from fanwire_protocol.codes import ErrorCode, GapReason
 from fanwire_protocol.commands import (
@@ -19,12 +20,11 @@ from fanwire_protocol.commands import (
     Ping,
     Pong,
     ReplyTo,
-    Since,
     Subscribe,
     Unsubscribe,
 )
 
-__all__ = ["Desk", "DeskLimits", "Session"]
+__all__ = ["Desk", "DeskLimits", "Outcome", "Place", "Session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,39 @@ class DeskLimits:
     channels: int
     errors: int
     jitter_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a connection stands: its positions by topic, and what its `since` proves, if it gave one."""
+
+    positions: Mapping[str, str]
+    resumption: Resumption | None = None
+
+    @property
+    def starts(self) -> Mapping[str, str]:
+        """The positions after which delivery begins."""
+        if self.resumption is None:
+            return self.positions
+        starts = {stream.topic: str(start) for stream, start in self.resumption.starts.items()}
+        return {**self.positions, **starts}
+
+    @property
+    def recovered(self) -> bool | None:
+        """Whether `since` was proven for every topic; None where there was none."""
+        return None if self.resumption is None else not self.resumption.unproven
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command led to: answers in the order in which they are sent, and keys to replay after them.
+
+    `joined` are channels of the server's that the connection was on already.
+    """
+
+    answers: Sequence[Answer]
+    replayed: frozenset[str] = frozenset()
+    joined: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -66,56 +99,66 @@ class Desk:
         member: Member,
         session: Session,
         command: Command,
-        positions: Callable[[], Mapping[str, str]],
-    ) -> Sequence[Answer]:
-        """Carry out *command* and return its answers, in the order in which they are sent."""
-        found = self._answer(member, session, command, positions)
-        is_mistake = bool(found) and all(answer.mistake for answer in found)
+        place: Callable[[], Place],
+    ) -> Outcome:
+        """Carry out *command*. *place* is asked only where an answer tells positions."""
+        outcome = self._outcome(member, session, command, place)
+        is_mistake = bool(outcome.answers) and all(answer.mistake for answer in outcome.answers)
         session.mistakes = session.mistakes + 1 if is_mistake else 0
-        return found
+        return outcome
 
-    def _answer(
-        self,
-        member: Member,
-        session: Session,
-        command: Command,
-        positions: Callable[[], Mapping[str, str]],
-    ) -> Sequence[Answer]:
+    def _outcome(
+        self, member: Member, session: Session, command: Command, place: Callable[[], Place]
+    ) -> Outcome:
         match command:
             case Subscribe():
-                return self._subscribe(member, session, command, positions)
+                return self._subscribe(member, session, command, place)
             case Unsubscribe(channels, reply_to):
-                return self._unsubscribe(member, channels, reply_to)
+                return Outcome(self._unsubscribe(member, channels, reply_to))
             case Ping(reply_to):
-                return [answers.pong(positions(), reply_to)]
+                return Outcome([answers.pong(place().positions, reply_to)])
             case Pong():
-                return []
+                return Outcome([])
         message = "this edge does not offer it; known here: subscribe, unsubscribe, ping, pong"
-        return [answers.error(ErrorCode.UNAVAILABLE, message, reply_to=command.reply_to)]
+        return Outcome([answers.error(ErrorCode.UNAVAILABLE, message, reply_to=command.reply_to)])
 
     def _subscribe(
-        self,
-        member: Member,
-        session: Session,
-        command: Subscribe,
-        positions: Callable[[], Mapping[str, str]],
-    ) -> Sequence[Answer]:
+        self, member: Member, session: Session, command: Subscribe, place: Callable[[], Place]
+    ) -> Outcome:
         refused: list[Answer] = []
         accepted: list[str] = []
+        joined: set[str] = set()
         for name in command.channels:
             refusal = self._refusal(member, session, name, command.reply_to)
-            if refusal is None:
-                self._hub.subscribe(member, name)
-                accepted.append(name)
-            else:
+            if refusal is not None:
                 refused.append(refusal)
+                continue
+            accepted.append(name)
+            if name in member.keys and parse_channel(name).is_server_joined:
+                joined.add(name)
+            self._hub.subscribe(member, name)
         if not accepted:
-            return refused
-        now = positions()
-        gaps = [] if command.since is None else self._gaps(command.since, now)
-        recovered = None if command.since is None else not gaps
-        confirmed = answers.subscribed(accepted, recovered, now, command.reply_to)
-        return [*refused, confirmed, *gaps]
+            return Outcome(refused)
+        confirmed = self._confirmed(accepted, place(), command.reply_to)
+        return Outcome([*refused, *confirmed], frozenset(accepted) - joined, frozenset(joined))
+
+    def _confirmed(self, accepted: Sequence[str], place: Place, reply_to: ReplyTo) -> Sequence[Answer]:
+        """Return `subscribed` with where delivery begins, and a gap for each topic that is not proven."""
+        confirmed = answers.subscribed(accepted, place.recovered, place.starts, reply_to)
+        return [confirmed, *(self.gaps(place.resumption) if place.resumption else ())]
+
+    def gaps(self, resumption: Resumption) -> Sequence[Answer]:
+        """Return a gap for each stream whose continuity is not proven."""
+        return [
+            answers.gap(
+                unproven.stream.topic,
+                GapReason.UNKNOWN_POSITION,
+                None if unproven.start is None else str(unproven.start),
+                str(unproven.end),
+                self._limits.jitter_ms,
+            )
+            for unproven in resumption.unproven
+        ]
 
     def _refusal(self, member: Member, session: Session, name: str, reply_to: ReplyTo) -> Answer | None:
         """Return why the connection may not be on *name*, or None."""
@@ -132,15 +175,6 @@ class Desk:
             message = f"a connection is on at most {self._limits.channels} channels"
             return answers.error(ErrorCode.LIMIT_EXCEEDED, message, channel=name, reply_to=reply_to)
         return None
-
-    def _gaps(self, since: Since, now: Mapping[str, str]) -> Sequence[Answer]:
-        """Return a gap for each topic whose position in *since* is not the present one."""
-        known = {topic: str(position) for topic, position in since.items()}
-        return [
-            answers.gap(topic, GapReason.UNKNOWN_POSITION, known.get(topic), end, self._limits.jitter_ms)
-            for topic, end in now.items()
-            if known.get(topic) != end
-        ]
 
     def _unsubscribe(self, member: Member, channels: Sequence[str], reply_to: ReplyTo) -> Sequence[Answer]:
         refused: list[Answer] = []

@@ -126,8 +126,6 @@ def batches(
     delivery = Delivery(hub)
     for record in records:
         delivery.add(record, wire)
-        if delivery.size_bytes >= BATCH_BYTES:
+        if delivery.size_bytes >= BATCH_BYTES or record is records[-1]:
             yield delivery, record.seq + 1
             delivery = Delivery(hub)
-    if records:
-        yield delivery, records[-1].seq + 1

@@ -6,18 +6,19 @@ Pure: the broadcaster carries its requests to the broker and the replies back.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fanwire_edge.core.continuity import Cursor, is_continuous
-from fanwire_edge.core.stream import Entry, Stream, StreamInfo
+from fanwire_edge.core.stream import CONTROL, Entry, Stream, StreamInfo
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.position import BEGINNING, Position
 
 __all__ = ["Follower", "Loss", "ReadReply", "ReadRequest"]
 
-# A proof holds for reads sent within this time: an edge that is stopped for longer proves anew before it
-# reads on. At most a hundred times a second, so that the proofs do not weigh on a fast log.
-PROOF_SECONDS = 0.01
+# A proof holds for reads sent within this time; an edge that stood still for longer proves all anew before
+# it reads on. It is short because entries may be trimmed soon after they were added, and not zero because
+# a fast log would pay for the proofs of all streams with every read.
+PROOF_SECONDS = 0.005
 IDENTITY_SECONDS = 1.0
 
 
@@ -75,13 +76,19 @@ class Follower:
         """Return how far *stream* was read."""
         return self._position(self._cursors[stream].id)
 
+    @property
+    def positions(self) -> Mapping[Stream, Position]:
+        """Return how far every stream was read, as a mapping that does not change."""
+        return {stream: self._position(cursor.id) for stream, cursor in self._cursors.items()}
+
     def _position(self, entry_id: str) -> Position:
         assert self.identity is not None, "cursors exist only for a known identity"
         return Position(entry_id, self.identity[:8])
 
     def follow(self, stream: Stream, info: StreamInfo, *, from_start: bool) -> None:
-        """Begin to read *stream*, from its first entry or from its end."""
-        self._cursors[stream] = Cursor.at_start(info) if from_start else Cursor.at_end(info)
+        """Begin to read *stream*, from its very first entry or from its end."""
+        # From the start means from the first entry ever added: what was trimmed before is told as a loss.
+        self._cursors[stream] = Cursor() if from_start else Cursor.at_end(info)
 
     def adopt(self, identity: str, infos: Mapping[Stream, StreamInfo]) -> list[Loss]:
         """Accept the identity of a broker that was (re)connected to; *infos* are of `streams`.
@@ -116,19 +123,44 @@ class Follower:
             block_ms=self._block_ms if block else None,
         )
 
+    def on_time(self, reply: ReadReply, request: ReadRequest, now: float) -> ReadReply:
+        """Return *reply* without entries that came too late for a proof from before the read.
+
+        They are read once more, with a proof of their own: the process may have stood still, or the
+        network, between the last proof and the read. *now* is when the reply came.
+        """
+        in_time = now - self._read_at <= PROOF_SECONDS
+        unasked = reply.entries.keys() - request.prove
+        # Where the cursor's own entry is gone already, what comes next can be proven by counting only.
+        late = {stream for stream in unasked if self._cursors[stream].is_gone or not in_time}
+        if not late:
+            return reply
+        if CONTROL in late:
+            # Orders hold for the data of the same read, so that data waits for them.
+            late = set(reply.entries)
+        for stream in late:
+            self._cursors[stream].is_proven = False
+        return replace(reply, entries={s: found for s, found in reply.entries.items() if s not in late})
+
     def doubtful(self, request: ReadRequest, reply: ReadReply) -> frozenset[Stream]:
         """Return the streams whose continuity only `XINFO` can tell, and note the proofs that held.
 
-        A stream that was never read needs no question while it stays empty.
+        A stream that was never read needs no question while it stays empty; one whose entries were all
+        removed needs one only now and then while nothing is added.
         """
         doubtful = frozenset(
             stream
             for stream in reply.unproven
-            if self._cursors[stream].id != BEGINNING or reply.entries.get(stream)
+            if reply.entries.get(stream) or self._is_worth_asking(stream, request)
         )
-        for stream in request.prove - doubtful:
-            self._cursors[stream].is_proven = True
+        for stream in request.prove:
+            self._cursors[stream].is_gone = stream in reply.unproven
+            self._cursors[stream].is_proven |= stream not in doubtful
         return doubtful
+
+    def _is_worth_asking(self, stream: Stream, request: ReadRequest) -> bool:
+        cursor = self._cursors[stream]
+        return cursor.id != BEGINNING and (request.identify or not cursor.is_proven)
 
     def receive(
         self, stream: Stream, entries: Sequence[Entry], info: StreamInfo | None

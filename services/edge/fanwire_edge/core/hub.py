@@ -9,23 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from fanwire_edge.core.stream import Stream
+from fanwire_protocol.position import Position
+
+if TYPE_CHECKING:
+    from fanwire_edge.core.replay import Replay
 
 __all__ = ["Hub", "Lag", "Member"]
 
 
 @dataclass(slots=True)
 class Lag:
-    """How a connection is behind: it has read the log up to the record *seq*.
+    """How a connection is behind: it has read the log up to the record *seq*, which is at *positions*.
 
+    Before that it is due a `replay`, if it has one; `is_resuming` from a replay's begin until it is level.
     `size_bytes` is what fell due since and was not written, `buffered_bytes` what its transport held when
     last looked at, `progressed_at` the monotonic time when that was last seen to shrink.
     """
 
     seq: int
+    positions: Mapping[Stream, Position]
     progressed_at: float
     size_bytes: int = 0
     buffered_bytes: int = 0
+    replay: Replay | None = None
+    is_resuming: bool = False
 
 
 class Member(Protocol):

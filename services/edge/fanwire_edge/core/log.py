@@ -10,7 +10,7 @@ has one budget in bytes; what is evicted leaves its position behind as the strea
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
@@ -59,6 +59,12 @@ class _Numbers:
                 return
             yield self._numbers[index]
 
+    def first_where(self, start: int, is_beyond: Callable[[int], bool], default: int) -> int:
+        """Return the first number from *start* on that *is_beyond*, which holds for all later ones too."""
+        low = bisect_left(self._numbers, start, self._head)
+        index = bisect_left(self._numbers, True, low, key=is_beyond)
+        return self._numbers[index] if index < len(self._numbers) else default
+
     def last_before(self, seq: int) -> int | None:
         index = bisect_left(self._numbers, seq, self._head) - 1
         return self._numbers[index] if index >= self._head else None
@@ -74,6 +80,8 @@ class Log:
         self._head = 0
         self._index: dict[Hashable, _Numbers] = {}
         self._anchors: dict[Stream, Position] = {}
+        # For each stream the number and the position from which on nothing is missing in memory.
+        self._floors: dict[Stream, tuple[int, Position]] = {}
         self.first = 0
         self.size_bytes = 0
 
@@ -85,12 +93,15 @@ class Log:
     def anchor(self, stream: Stream, position: Position) -> None:
         """Begin *stream* at *position*: the place before its first record."""
         self._anchors[stream] = position
+        self._floors[stream] = (self.next, position)
 
     def append(self, record: Record) -> None:
         """Add *record*, evicting the oldest ones where the budget asks for it (never the new one)."""
         record.seq = self.next
         self._records.append(record)
         self.size_bytes += record.size
+        if record.is_gap:
+            self._floors[record.stream] = (record.seq + 1, record.position)
         for key in _keys(record):
             self._index.setdefault(key, _Numbers()).append(record.seq)
         while self.size_bytes > self._max_bytes and self.first < record.seq:
@@ -108,27 +119,53 @@ class Log:
         self.first += 1
         self.size_bytes -= record.size
         self._anchors[record.stream] = record.position
+        if record.seq >= self._floors[record.stream][0]:
+            self._floors[record.stream] = (self.first, record.position)
         for key in _keys(record):
             numbers = self._index.get(key)
             if numbers is not None and numbers.forget(record.seq):
                 del self._index[key]
 
-    def read(self, keys: Iterable[str], start: int, stop: int, max_records: int) -> Slice:
+    def read(
+        self, keys: Iterable[str], start: int, stop: int, max_records: int, stream: Stream | None = None
+    ) -> Slice:
         """Return the records under any of *keys* with start ≤ number < stop, in order.
 
-        *start* must not be below `first`.
+        With *stream*, only its records. *start* must not be below `first`.
         """
         assert start >= self.first, "what was evicted cannot be read"
         sources = [found.between(start, stop) for key in keys if (found := self._index.get(key))]
         records: list[Record] = []
         for seq, _ in groupby(merge(*sources)):
+            record = self._record(seq)
+            if stream is not None and record.stream != stream:
+                continue
             if len(records) == max_records:
                 return Slice(tuple(records), seq)
-            records.append(self._record(seq))
+            records.append(record)
         return Slice(tuple(records), stop)
 
+    def reaches(self, stream: Stream, position: Position) -> bool:
+        """Tell whether everything of *stream* after *position* is in memory."""
+        floor = self._floors[stream][1]
+        return position.broker == floor.broker and position.key >= floor.key
+
+    def number_after(self, stream: Stream, position: Position) -> int:
+        """Return the number of the first record of *stream* after *position*, which `reaches` back to."""
+        numbers = self._index.get(stream)
+        return (
+            self.next
+            if numbers is None
+            else numbers.first_where(
+                max(self._floors[stream][0], self.first),
+                lambda seq: self._record(seq).position.key > position.key,
+                self.next,
+            )
+        )
+
     def positions_at(self, seq: int) -> Mapping[Stream, Position]:
-        """Return for every stream how far it lies before the record *seq*."""
+        """Return for every stream how far it lies before the record *seq*, which is not below `first`."""
+        assert seq >= self.first, "the anchors lie behind what was evicted"
         places = dict(self._anchors)
         for stream in self._anchors:
             numbers = self._index.get(stream)

@@ -53,6 +53,11 @@ class Record:
         self.event: Event | None = None
 
     @property
+    def is_gap(self) -> bool:
+        """Whether it tells of a loss."""
+        return self.slots[0].channel == ""
+
+    @property
     def size(self) -> int:
         """Bytes that the record is charged with."""
         return RECORD_OVERHEAD_BYTES * len(self.slots) + 3 * len(self.raw)

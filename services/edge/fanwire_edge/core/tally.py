@@ -24,6 +24,8 @@ class Tally:
         self.events_read = 0
         self.events_invalid = 0
         self.events_unroutable = 0
+        self.events_repeated = 0
+        self.resumes: Counter[str] = Counter()
         self.topics_refused = 0
         self.roles_unjoined = 0
         self.frames_out = 0

@@ -36,7 +36,7 @@ class Topics:
 
         A topic that is not selected, or no topic at all, is passed over.
         """
-        wanted = [name for name in sorted(names) if self._is_wanted(name)]
+        wanted = [name for name in sorted(set(names)) if self._is_wanted(name)]
         room = self._max_topics + len(RESERVED_TOPICS) - len(self._known)
         self._add(wanted[:room])
         refused = [name for name in wanted[room:] if name not in self._refused]

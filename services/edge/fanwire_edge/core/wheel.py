@@ -1,8 +1,9 @@
 """The heartbeat wheel: one timer for all connections (DESIGN, PROTOCOL §6).
 
 A connection sits in one of as many slots as the interval has ticks, in the slot of the tick at which it
-came, so each is visited once per interval and the PINGs are spread as the connections were. Times are
-counted in ticks of one second.
+came, so each is visited once per interval and the PINGs are spread as the connections were. One that was
+heard at the last visit but not since is looked at again when its time is over, where that is before the
+next visit. Times are counted in ticks.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Wheel(Generic[R]):
         self._timeout = timeout
         self._slots: list[set[R]] = [set() for _ in range(interval)]
         self._expiring: defaultdict[int, set[R]] = defaultdict(set)
+        self._doubtful: defaultdict[int, list[R]] = defaultdict(list)
         self.tick = 0
 
     def add(self, rider: R) -> None:
@@ -54,6 +56,8 @@ class Wheel(Generic[R]):
         rider.slot = self.tick % len(self._slots)
         self._slots[rider.slot].add(rider)
         if rider.expires_tick is not None:
+            # Its tick may have passed while the connection waited to join.
+            rider.expires_tick = max(rider.expires_tick, self.tick + 1)
             self._expiring[rider.expires_tick].add(rider)
 
     def remove(self, rider: R) -> None:
@@ -67,9 +71,19 @@ class Wheel(Generic[R]):
     def turn(self) -> Turn[R]:
         """Move on by one tick."""
         self.tick += 1
-        ping: list[R] = []
-        silent: list[R] = []
-        for rider in self._slots[self.tick % len(self._slots)]:
-            (silent if self.tick - rider.seen_tick >= self._timeout else ping).append(rider)
-        expired = tuple(self._expiring.pop(self.tick, ()))
-        return Turn(ping, silent, expired)
+        slot = self._slots[self.tick % len(self._slots)]
+        ping = [rider for rider in slot if not self._is_silent(rider)]
+        silent = [rider for rider in slot if self._is_silent(rider)]
+        silent += [
+            rider
+            for rider in self._doubtful.pop(self.tick, ())
+            if self._is_silent(rider) and rider in self._slots[rider.slot]
+        ]
+        for rider in ping:
+            due = rider.seen_tick + self._timeout
+            if due < self.tick + len(self._slots):
+                self._doubtful[due].append(rider)
+        return Turn(ping, silent, tuple(self._expiring.pop(self.tick, ())))
+
+    def _is_silent(self, rider: R) -> bool:
+        return self.tick - rider.seen_tick >= self._timeout

@@ -1,0 +1,96 @@
+"""What is gathered while a history is read: events, and what each client did, in few bytes a frame."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fanwire_cli.history.operations import ClientOperation, Connect
+from fanwire_protocol.position import Position
+
+__all__ = ["EventRecord", "Step", "Track"]
+
+LINE_BITS = 40
+
+
+@dataclass(slots=True)
+class EventRecord:
+    """All that is known of one event; `lines` are those of its publisher or of the log."""
+
+    topic: str
+    tenant: str | None
+    event_id: str
+    channels: tuple[str, ...] | None = None
+    begun: int | None = None
+    acked: int | None = None
+    failed: bool = False
+    maybe: bool = False
+    published: Position | None = None
+    entries: list[Position] = field(default_factory=list)
+    seen_at: list[Position] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it may be delivered: somebody tried to publish it, and not all attempts failed for sure."""
+        if self.acked is not None or self.maybe:
+            return True
+        return not self.failed and (self.begun is not None or bool(self.entries))
+
+    @property
+    def is_in_log(self) -> bool:
+        """Whether it is known to have been in the log, so that every subscriber's turn comes to it."""
+        return self.exists and (self.acked is not None or bool(self.entries) or bool(self.seen_at))
+
+    def places(self) -> Iterator[Position]:
+        """Yield every position that anybody gave it."""
+        if self.published is not None:
+            yield self.published
+        yield from self.entries
+        # On several channels frames carry the position of the entry before.
+        if self.channels is not None and len(self.channels) == 1:
+            yield from self.seen_at
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a client: a frame of an event (by numbers), or an operation. `line` is packed."""
+
+    line: int
+    operation: ClientOperation | Connect | None
+    pair: int = -1
+    connection: int = -1
+    offset: int = -1
+    is_repeat: bool = False
+
+
+class Track:
+    """What one client did, in the order in which it was written down.
+
+    Frames are four numbers each, since there are millions of them.
+    """
+
+    __slots__ = ("_operations", "_steps", "client")
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self._steps = array("q")
+        self._operations: list[ClientOperation | Connect] = []
+
+    def add_event(self, pair: int, connection: int, offset: int, is_repeat: bool, line: int) -> None:
+        """Add the frame of an event."""
+        self._steps.extend((pair * 2 + is_repeat, connection, offset, line))
+
+    def add(self, operation: ClientOperation | Connect, line: int) -> None:
+        """Add anything else."""
+        self._steps.extend((-1 - len(self._operations), 0, 0, line))
+        self._operations.append(operation)
+
+    def __iter__(self) -> Iterator[Step]:
+        steps = iter(self._steps)
+        for code, connection, offset, line in zip(steps, steps, steps, steps, strict=True):
+            if code < 0:
+                yield Step(line, self._operations[-1 - code])
+            else:
+                yield Step(line, None, code >> 1, connection, offset, bool(code & 1))

@@ -1,0 +1,155 @@
+"""The wire to Redis: pipelines over one connection, nothing repeated behind our back.
+
+It speaks through redis-py's connection rather than through its client, because one pipeline must hold
+proofs, identity and a blocking read, and because a read that fails must never be repeated unseen.
+redis-py's defaults retry every command ten times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from hiredis import pack_command
+from redis.asyncio import Connection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from fanwire_edge.core.stream import CONTROL, Entry, Stream, StreamInfo
+from fanwire_edge.ports import TailLost
+from fanwire_protocol.keys import ENTRY_FIELD, control_key, stream_key
+
+__all__ = ["Command", "RedisWire", "checked", "entry_of", "identity_of", "info_of"]
+
+T = TypeVar("T")
+Command: TypeAlias = tuple[str | bytes | int, ...]
+
+CONNECT_SECONDS = 2.0
+
+
+class RedisWire:
+    """One connection to the broker at *url*, under the keys of *prefix*."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._prefix = prefix
+        # Only a factory here: it knows URLs (TLS, sockets, credentials) and makes the one connection.
+        self._pool = ConnectionPool.from_url(
+            url,
+            protocol=3,
+            legacy_responses=False,
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=None,
+            health_check_interval=0,
+        )
+        # A URL's options win over arguments. Ours are bytes, and a read ends by its own deadline.
+        self._pool.connection_kwargs.update(decode_responses=False, socket_timeout=None)
+        # Refuses at once what will never connect: options that are none.
+        self._pool.make_connection()  # type: ignore[no-untyped-call]
+        self._connection: Connection | None = None
+        self._keys: dict[Stream, bytes] = {}
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection that no exchange has failed on."""
+        return self._connection is not None
+
+    async def connect(self) -> None:
+        """Connect anew. Raises TailLost."""
+        await self.close()
+        self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        await self._within(CONNECT_SECONDS, self._connection.connect())
+
+    async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
+        """Send *commands* in one pipeline and return their replies, an error of one being its reply.
+
+        Raises TailLost where they are not all there in time; the connection is given up then, and so it
+        is where the exchange is cancelled.
+        """
+        connection = self._connection
+        if connection is None:
+            raise TailLost("not connected")
+        return await self._within(seconds, _exchange(connection, commands))
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    def key(self, stream: Stream) -> bytes:
+        """Return the key of *stream*."""
+        key = self._keys.get(stream)
+        if key is None:
+            name = control_key(self._prefix) if stream == CONTROL else stream_key(self._prefix, *stream)
+            self._keys[stream] = key = name.encode()
+        return key
+
+    async def _within(self, seconds: float, exchange: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                return await exchange
+        except (RedisError, OSError, TimeoutError) as error:
+            await self.close()
+            raise TailLost(f"{type(error).__name__}: {error}") from error
+        except BaseException:
+            # A cancelled read leaves replies on the wire; the connection cannot be used again.
+            await self.close()
+            raise
+
+
+async def _exchange(connection: Connection, commands: Sequence[Command]) -> list[Any]:
+    # redis-py's own packing is pure Python and costs more than the rest of the round trip.
+    packed = [pack_command(command) for command in commands]  # type: ignore[arg-type]  # takes any length
+    await connection.send_packed_command(packed)
+    return [await _reply(connection) for _ in commands]
+
+
+async def _reply(connection: Connection) -> Any:
+    """Return one reply; an error of the command is a value, so that the replies behind it are read too."""
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
+
+
+def checked(reply: Any) -> Any:
+    """Return *reply*, or raise TailLost where it is an error."""
+    if isinstance(reply, ResponseError):
+        raise TailLost(f"{type(reply).__name__}: {reply}") from reply
+    return reply
+
+
+def identity_of(reply: Any) -> str:
+    """Return `master_replid`; a replica's log may lack entries and must not be read."""
+    text = checked(reply)
+    lines = (text.decode() if isinstance(text, bytes) else text).splitlines()
+    fields = dict(line.split(":", 1) for line in lines if ":" in line)
+    if fields.get("role") != "master":
+        raise TailLost(f"the broker is a {fields.get('role')}, not a master; waiting for one")
+    return fields["master_replid"]
+
+
+def info_of(reply: Any) -> StreamInfo:
+    """Return what `XINFO STREAM` says; a key that does not exist is an empty stream."""
+    if isinstance(reply, ResponseError) and "no such key" in str(reply):
+        return StreamInfo()
+    found = checked(reply)
+    pairs = found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+    first = pairs[b"first-entry"]
+    return StreamInfo(
+        length=pairs[b"length"],
+        added=pairs.get(b"entries-added"),
+        first_id=first[0].decode() if first else None,
+        last_id=pairs[b"last-generated-id"].decode(),
+    )
+
+
+def entry_of(entry_id: bytes, fields: Sequence[bytes]) -> Entry:
+    """Return an entry; its data is None where the one field is missing."""
+    if len(fields) == 2 and fields[0] == ENTRY_FIELD:
+        return Entry(entry_id.decode(), fields[1])
+    pairs = dict(zip(fields[::2], fields[1::2], strict=True))
+    return Entry(entry_id.decode(), pairs.get(ENTRY_FIELD))

@@ -1,0 +1,110 @@
+"""Resuming: what a client's positions prove, and what has to be looked up to know (PROTOCOL §6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fanwire_edge.core.continuity import order_of
+from fanwire_edge.core.log import Log
+from fanwire_edge.core.page import FIRST, Order, Page, Pages, page_start
+from fanwire_edge.core.replay import Missing
+from fanwire_edge.core.stream import Stream
+from fanwire_protocol.position import BEGINNING, Position
+
+__all__ = ["Resumption", "Unproven", "resume"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """Events of *stream* after *start*, if the client named one, and up to *end* may be missing."""
+
+    stream: Stream
+    start: Position | None
+    end: Position
+
+
+@dataclass(slots=True)
+class Resumption:
+    """What is known of a request to resume.
+
+    `missing` are pages to be read first; `is_ahead` says that the client has seen more than this edge has
+    read yet. Where neither is the case, `starts` and `unproven` are the whole answer: a stream in neither
+    has nothing to replay.
+    """
+
+    starts: dict[Stream, Position] = field(default_factory=dict)
+    unproven: list[Unproven] = field(default_factory=list)
+    missing: list[Missing] = field(default_factory=list)
+    is_ahead: bool = False
+    undecided: dict[Stream, tuple[Position | None, Position]] = field(default_factory=dict)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing has to be looked up or waited for."""
+        return not self.missing and not self.is_ahead
+
+    def given_up(self) -> Resumption:
+        """Return what holds where nothing more is looked up: what is undecided is unproven."""
+        for missing in self.missing:
+            start, end = self.undecided[missing.stream]
+            self.unproven.append(Unproven(missing.stream, start, end))
+        self.missing.clear()
+        return self
+
+
+def resume(
+    since: Mapping[str, Position], now: Mapping[Stream, Position], log: Log, pages: Pages
+) -> Resumption:
+    """Judge the positions *since* of a client against the positions *now* of the streams that feed it."""
+    found = Resumption()
+    youngest = max((position.key for position in since.values()), default=FIRST)
+    for stream, end in now.items():
+        start = since.get(stream.topic)
+        if start is None:
+            _judge_unnamed(found, stream, end, youngest, pages)
+        elif start.broker != end.broker:
+            found.unproven.append(Unproven(stream, start, end))
+        elif start.key > end.key:
+            found.is_ahead = True
+            found.unproven.append(Unproven(stream, start, end))
+        elif start != end:
+            _judge_older(found, stream, start, end, log, pages)
+    return found
+
+
+def _judge_unnamed(found: Resumption, stream: Stream, end: Position, youngest: Order, pages: Pages) -> None:
+    """A topic that the client has never heard of is read from its first entry, if it is that young."""
+    if end.id == BEGINNING:
+        return
+    page = pages.find(stream, FIRST)
+    if page is None:
+        found.missing.append(Missing(stream, FIRST))
+        found.undecided[stream] = (None, end)
+    elif page.ids and page.broker == end.broker and order_of(page.ids[0]) > youngest:
+        found.starts[stream] = Position(BEGINNING, end.broker)
+    else:
+        if not page.ids:
+            pages.discard(page)
+        found.unproven.append(Unproven(stream, None, end))
+
+
+def _judge_older(
+    found: Resumption, stream: Stream, start: Position, end: Position, log: Log, pages: Pages
+) -> None:
+    if log.reaches(stream, start):
+        found.starts[stream] = start
+        return
+    place, page = pages.proving(stream, page_start(start.key), start.key)
+    if page is None:
+        found.missing.append(Missing(stream, place))
+        found.undecided[stream] = (start, end)
+    elif page.broker == start.broker and _proves(page, start):
+        found.starts[stream] = start
+    else:
+        found.unproven.append(Unproven(stream, start, end))
+
+
+def _proves(page: Page, start: Position) -> bool:
+    """Tell whether nothing after *start* was removed."""
+    return page.continues(start.id) and (start.id != BEGINNING or page.removed == 0)

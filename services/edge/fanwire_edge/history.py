@@ -1,0 +1,76 @@
+"""History: reads pages of the log from the broker for clients that were away.
+
+One task, one connection of its own, one read at a time: live delivery never waits for it, and however
+many clients want a page, it is read once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from random import Random
+from typing import TYPE_CHECKING
+
+from fanwire_edge.core.duplicates import Duplicates
+from fanwire_edge.core.page import PAGE_ENTRIES, Page, Pages
+from fanwire_edge.core.replay import Missing
+from fanwire_edge.ports import Archive, TailLost
+
+if TYPE_CHECKING:
+    from fanwire_edge.connection import Connection
+    from fanwire_edge.pump import Pump
+
+__all__ = ["History"]
+
+MAX_PAUSE_SECONDS = 2.0
+
+logger = logging.getLogger("fanwire.history")
+
+
+class History:
+    """Fetches pages into *pages* and gives those who wait for them a turn."""
+
+    def __init__(self, pages: Pages, live: Duplicates, pump: Pump) -> None:
+        self.pages = pages
+        self.reads = 0
+        self._live = live
+        self._pump = pump
+        self._wanted: OrderedDict[Missing, set[Connection]] = OrderedDict()
+        self._some = asyncio.Event()
+        self._random = Random()
+
+    def want(self, missing: Iterable[Missing], connection: Connection) -> None:
+        """Let *connection* carry on when a page of *missing* is there."""
+        for page in missing:
+            self._wanted.setdefault(page, set()).add(connection)
+        self._some.set()
+
+    async def run(self, archive: Archive) -> None:
+        """Read what is wanted from *archive*, for ever; ends only by cancellation."""
+        while True:
+            await self._some.wait()
+            missing = next(iter(self._wanted))
+            page = await self._read(archive, missing)
+            self.pages.add(page)
+            for connection in self._wanted.pop(missing):
+                self._pump.schedule(connection)
+            if not self._wanted:
+                self._some.clear()
+
+    async def _read(self, archive: Archive, missing: Missing) -> Page:
+        pause = 0.1
+        while True:
+            self.reads += 1
+            try:
+                raw = await archive.page(missing.stream, missing.start, PAGE_ENTRIES)
+            except TailLost as problem:
+                logger.warning("history_lost", extra={"reason": str(problem)})
+                await asyncio.sleep(self._random.uniform(0, pause))
+                pause = min(MAX_PAUSE_SECONDS, pause * 2)
+            else:
+                known = [page.duplicates for page in self.pages.before(raw.stream, raw.start)]
+                # What follows another in the same page, and nothing else, is remembered with it.
+                own = Duplicates(self._live.seconds, PAGE_ENTRIES + 1)
+                return Page(raw, [*known, self._live], own)

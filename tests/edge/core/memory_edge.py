@@ -1,0 +1,250 @@
+"""An edge in memory: the core with the least shell around it, driven step by step.
+
+It does what broadcaster, connection and edge do around the core (who waits while a batch is delivered,
+when a connection is behind), with a transport that takes as many bytes as it is told to.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fanwire_edge.core import answers
+from fanwire_edge.core.answers import Answer, Greeting
+from fanwire_edge.core.desk import Desk, DeskLimits, Place, Session
+from fanwire_edge.core.fanout import batches
+from fanwire_edge.core.follower import Loss
+from fanwire_edge.core.hub import Hub, Lag
+from fanwire_edge.core.log import Log
+from fanwire_edge.core.mapper import channels_of
+from fanwire_edge.core.principal import Principal, server_joined
+from fanwire_edge.core.reading import next_portion
+from fanwire_edge.core.record import Record, Slot, event_record, gap_key, gap_record
+from fanwire_edge.core.stream import Stream
+from fanwire_edge.core.websocket import text_frame
+from fanwire_protocol.codes import GapReason
+from fanwire_protocol.commands import Command
+from fanwire_protocol.event import Event, encode_event
+from fanwire_protocol.frames import Frame, encode_frame
+from fanwire_protocol.keys import DIRECT_TOPIC, partition_of
+from fanwire_protocol.position import Position
+from tests.edge.core.pieces import place
+
+GREETING = Greeting(30, 60, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An entry of a topic's log as the publisher knows it, and the channels that it is due on."""
+
+    position: Position
+    event_id: str
+    channels: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Truth:
+    """Every entry of every stream, in order: what was published, whoever was told of it."""
+
+    streams: dict[Stream, list[Happened]] = field(default_factory=dict)
+
+    def end(self, stream: Stream) -> Position:
+        """Return the position of the last entry."""
+        return place(len(self.streams[stream]))
+
+
+def _bytes_of(answer: Answer) -> bytes:
+    frame = Frame(
+        type=answer.type,
+        payload=answer.payload,
+        time=0,
+        event_id="own",
+        channel=answer.channel,
+        offset=answer.offset,
+        reply_to=answer.reply_to,
+    )
+    return text_frame(encode_frame(frame))
+
+
+def _event_frame(event: Event, channel: str, offset: str) -> bytes:
+    frame = Frame(event.type, event.payload, event.time, event.id, channel, offset)
+    return text_frame(encode_frame(frame))
+
+
+def _wire_of(record: Record, slot: Slot) -> bytes:
+    return record.wire(slot, _event_frame)
+
+
+class MemoryEdge:
+    """Shared state of an edge that reads *streams*."""
+
+    def __init__(self, streams: Sequence[Stream], partitions: int, log_bytes: int) -> None:
+        self.partitions = partitions
+        self.hub = Hub()
+        self.log = Log(log_bytes)
+        self.desk = Desk(self.hub, DeskLimits(100, 100, 0))
+        self.truth = Truth({stream: [] for stream in streams})
+        self.positions = {stream: place(0) for stream in streams}
+        self.write_seq = 0
+        self.is_delivering = False
+        self.deferred: list[MemoryMember] = []
+        self.pending: list[Record] = []
+        for stream in streams:
+            self.log.anchor(stream, place(0))
+
+    def publish(self, stream: Stream, event: Event) -> None:
+        """Add an entry, which the next delivery writes out."""
+        before = self.truth.end(stream)
+        channels = channels_of(stream.topic, event)
+        log = self.truth.streams[stream]
+        position = place(len(log) + 1)
+        log.append(Happened(position, event.id, channels))
+        if channels:
+            self.pending.append(event_record(stream, position, before, channels, event, encode_event(event)))
+
+    def lose(self, stream: Stream, events: Sequence[Event]) -> None:
+        """Add entries that the edge never gets to see, and the gap that tells of them."""
+        start = self.truth.end(stream)
+        log = self.truth.streams[stream]
+        for event in events:
+            log.append(Happened(place(len(log) + 1), event.id, channels_of(stream.topic, event)))
+        loss = Loss(stream, GapReason.TRIMMED, start, self.truth.end(stream))
+        self.pending.append(gap_record(loss, _bytes_of(answers.lost(loss, 0)), self.partitions))
+
+    def deliver(self, interruptions: Iterator[Callable[[], None]]) -> None:
+        """Log and write out what is pending; one interruption happens at each suspension."""
+        records, self.pending = self.pending, []
+        for record in records:
+            self.log.append(record)
+        self.is_delivering = True
+        for delivery, end in batches(self.hub, records, _wire_of):
+            self.write_seq = end
+            for _ in delivery.run():
+                next(interruptions, _nothing)()
+        for stream in self.positions:
+            self.positions[stream] = self.truth.end(stream)
+        self.is_delivering = False
+        waiting, self.deferred = self.deferred, []
+        for member in waiting:
+            member.carry_on()
+        for record in records:
+            record.event = None
+
+
+def _nothing() -> None:
+    pass
+
+
+class MemoryMember:
+    """A connection whose transport pauses above *high_water* bytes and takes bytes when it is drained.
+
+    `wire` is everything ever written: TCP delivers a prefix of it.
+    """
+
+    def __init__(self, edge: MemoryEdge, principal: Principal, high_water: int) -> None:
+        self.edge = edge
+        self.session = Session("c-1", principal)
+        self.high_water = high_water
+        self.mask = 0
+        self.lag: Lag | None = None
+        self.keys: set[str] = set()
+        self.write: Callable[[bytes], None] = self._write
+        self.wire = bytearray()
+        self.drained = 0
+        self.is_paused = False
+        self.is_closed = False
+        self.inbox: deque[Command] = deque()
+        channels = server_joined(principal, "c-1")
+        for channel in channels:
+            edge.hub.subscribe(self, channel)
+        edge.hub.subscribe(self, gap_key(partition_of(DIRECT_TOPIC, principal.tenant, edge.partitions)))
+        self.write(
+            _bytes_of(
+                answers.connected(
+                    GREETING, "c-1", principal.user, principal.tenant, channels, self.positions()
+                )
+            )
+        )
+
+    def positions(self) -> Mapping[str, str]:
+        """What was put on this connection's wire, by topic."""
+        places = self.edge.positions if self.lag is None else self.lag.positions
+        tenant, partitions = self.session.principal.tenant, self.edge.partitions
+        return {
+            stream.topic: str(position)
+            for stream, position in places.items()
+            if stream.feeds(tenant, partitions)
+        }
+
+    def take(self, command: Command) -> None:
+        """Carry out a command now, or when it is this connection's turn."""
+        if self.is_closed:
+            return
+        if self.is_paused or self.edge.is_delivering or self.inbox:
+            if not self.inbox and not self.is_paused:
+                self.edge.deferred.append(self)
+            self.inbox.append(command)
+        else:
+            self._carry_out(command)
+
+    def drain(self, size: int) -> None:
+        """Let the socket take *size* bytes."""
+        self.drained = min(len(self.wire), self.drained + size)
+        if self.is_paused and len(self.wire) - self.drained <= self.high_water // 4:
+            self.is_paused = False
+            if self.edge.is_delivering:
+                self.edge.deferred.append(self)
+            else:
+                self.carry_on()
+
+    def carry_on(self) -> None:
+        """Read one portion of the log, then carry out what waits."""
+        if self.is_closed or self.edge.is_delivering:
+            return
+        self._read_log()
+        while self.inbox and not (self.is_paused or self.is_closed):
+            self._carry_out(self.inbox.popleft())
+
+    def close(self) -> None:
+        """Leave; nothing is written any more."""
+        self.is_closed = True
+        self.edge.hub.leave(self)
+        self.lag = None
+        self.write = lambda data: None
+
+    def _write(self, data: bytes) -> None:
+        self.wire += data
+        if not self.is_paused and len(self.wire) - self.drained > self.high_water:
+            self.is_paused = True
+            if self.lag is None:
+                self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        edge = self.edge
+        if edge.write_seq < edge.log.first:
+            # One read was larger than the whole log: what comes next is gone from memory already.
+            self.close()
+        elif edge.is_delivering:
+            self.lag = Lag(edge.write_seq, edge.log.positions_at(edge.write_seq), 0.0)
+        else:
+            self.lag = Lag(edge.write_seq, dict(edge.positions), 0.0)
+
+    def _read_log(self) -> None:
+        edge, lag = self.edge, self.lag
+        if lag is None or self.is_paused:
+            return
+        if lag.seq >= edge.write_seq:
+            self.lag = None
+        elif lag.seq < edge.log.first:
+            self.close()
+        else:
+            portion = next_portion(edge.log, self.keys, lag.seq, edge.write_seq, _wire_of)
+            lag.seq, lag.positions = portion.next, edge.log.positions_at(portion.next)
+            if portion.data:
+                self.write(portion.data)
+
+    def _carry_out(self, command: Command) -> None:
+        outcome = self.edge.desk.carry_out(self, self.session, command, lambda: Place(self.positions()))
+        for answer in outcome.answers:
+            self.write(_bytes_of(answer))

@@ -1,0 +1,153 @@
+"""The fan-out of a batch (DESIGN "Fan-out of a batch")."""
+
+from __future__ import annotations
+
+import pytest
+
+from fanwire_edge.core.fanout import BATCH_BYTES, Delivery, batches, reach
+from fanwire_edge.core.hub import Hub, Lag
+from fanwire_edge.core.record import Record
+from tests.edge.core.pieces import ALL, A, B, Recorder, record, text_of
+
+ORDERS = "tenant:acme:resource:orders:*"
+
+
+def text(number: int, channel: str = A) -> bytes:
+    return f"<{1000 + number}-0 {channel}>".encode()
+
+
+def delivered(hub: Hub, *records: Record) -> Delivery:
+    delivery = Delivery(hub)
+    for each in records:
+        delivery.add(each, text_of)
+    for _ in delivery.run():
+        pass
+    return delivery
+
+
+def test_everyone_on_one_channel_gets_the_same_bytes_in_one_write() -> None:
+    """Where a single key is touched nothing is collected; the bytes are one object for all."""
+    hub = Hub()
+    first, second = Recorder(hub, {A}), Recorder(hub, {A})
+
+    delivery = delivered(hub, record(1), record(2))
+
+    assert first.writes == second.writes == [text(1) + text(2)]
+    assert first.writes[0] is second.writes[0]
+    assert (delivery.frames, delivery.deliveries, delivery.written_bytes) == (2, 4, 4 * len(text(1)))
+
+
+def test_each_gets_the_frames_of_its_channels_in_log_order_in_one_write() -> None:
+    """Across channels; the same selection is joined once, and the scratch space is clean again."""
+    hub = Hub()
+    on_a, on_b, on_both, also_both = (Recorder(hub, keys) for keys in ({A}, {B}, {A, B}, {A, B}))
+
+    delivery = delivered(hub, record(1, A), record(2, B), record(3, A))
+
+    assert on_a.writes == [text(1) + text(3)]
+    assert on_b.writes == [text(2, B)]
+    assert on_both.writes == [text(1) + text(2, B) + text(3)]
+    assert on_both.writes[0] is also_both.writes[0]
+    assert {member.mask for member in (on_a, on_b, on_both, also_both)} == {0}
+    assert (delivery.deliveries, delivery.written_bytes) == (9, 9 * len(text(1)))
+
+
+def test_several_matching_subscriptions_give_one_frame() -> None:
+    """The exact one and a pattern."""
+    hub = Hub()
+    member = Recorder(hub, {A, ORDERS})
+
+    delivered(hub, record(1))
+
+    assert member.writes == [text(1)]
+
+
+def test_an_event_on_several_channels_gives_a_frame_for_each_that_one_is_on() -> None:
+    """In the order of its routes; what nobody is on is not even encoded."""
+    hub = Hub()
+    on_both, on_one = Recorder(hub, {A, ALL}), Recorder(hub, {ALL})
+
+    delivery = delivered(hub, record(1, A, B, ALL))
+
+    assert on_both.writes == [text(1) + text(1, ALL)]
+    assert on_one.writes == [text(1, ALL)]
+    assert delivery.frames == 2
+
+
+def test_what_nobody_wants_is_written_to_nobody() -> None:
+    """Not a single round is made."""
+    hub = Hub()
+    member = Recorder(hub, {B})
+
+    delivery = delivered(hub, record(1))
+
+    assert (member.writes, delivery.frames, list(delivery.run())) == ([], 0, [])
+
+
+@pytest.mark.parametrize("records", [[record(1)], [record(1), record(2, B)]], ids=["same", "masked"])
+def test_nothing_is_written_to_one_that_is_behind(records: list[Record]) -> None:
+    """What falls due is counted on its lag instead."""
+    hub = Hub()
+    live, behind = Recorder(hub, {A, B}), Recorder(hub, {A, B})
+    behind.lag = Lag(0, 0.0, size_bytes=7)
+
+    delivery = delivered(hub, *records)
+
+    assert behind.writes == []
+    assert behind.lag.size_bytes == 7 + len(records) * len(text(1))
+    assert delivery.deliveries == len(live.writes) * len(records) == len(records)
+
+
+@pytest.mark.parametrize("keys", [{A}, {A, B}], ids=["same", "masked"])
+def test_a_long_delivery_suspends_between_connections(keys: set[str]) -> None:
+    """After 256 of them, so that the caller can look at the clock."""
+    hub = Hub()
+    members = [Recorder(hub, keys) for _ in range(600)]
+    delivery = Delivery(hub)
+    delivery.add(record(1), text_of)
+    if len(keys) > 1:
+        delivery.add(record(2, B), text_of)
+
+    written = [sum(len(member.writes) for member in members) for _ in delivery.run()]
+
+    assert written == [256, 512, 600]
+
+
+def test_reach_counts_the_members_of_every_touched_key() -> None:
+    """A key counts once, however many records touch it; a key without members not at all."""
+    hub = Hub()
+    Recorder(hub, {A})
+    Recorder(hub, {A, ORDERS})
+
+    assert reach(hub, [record(1), record(2), record(3, ALL)]) == 3
+    assert reach(hub, []) == 0
+
+
+def test_a_batch_ends_with_the_record_that_fills_it() -> None:
+    """Each batch comes with the number behind its last record; no frame is torn from its record."""
+    hub = Hub()
+    member = Recorder(hub, {A, ALL})
+    records = [record(1, A, ALL), record(2, A), record(3, A)]
+    for seq, each in enumerate(records, 10):
+        each.seq = seq
+    half = b"x" * (BATCH_BYTES // 2)
+
+    found = []
+    for delivery, end in batches(hub, records, lambda record, slot: half):
+        for _ in delivery.run():
+            pass
+        found.append((end, delivery.frames))
+
+    assert found == [(11, 2), (13, 2)]
+    assert member.writes == [half * 2, half * 2]
+
+
+def test_no_records_make_no_batch() -> None:
+    """An idle read writes nothing; a batch that was never filled is given all the same."""
+    hub = Hub()
+    only = record(1)
+    only.seq = 0
+
+    assert list(batches(hub, [], text_of)) == []
+    [(delivery, end)] = batches(hub, [only], text_of)
+    assert (delivery.frames, end) == (0, 1)

@@ -1,0 +1,93 @@
+"""The log of an edge."""
+
+from __future__ import annotations
+
+import pytest
+
+from fanwire_edge.core.log import Log, Slice
+from fanwire_edge.core.record import Record
+from tests.edge.core.pieces import ALL, JOBS, ORDERS, A, B, place, record
+
+SIZE = record(1).size
+
+
+def filled(max_bytes: int, *records: Record) -> Log:
+    log = Log(max_bytes)
+    log.anchor(ORDERS, place(0))
+    for each in records:
+        log.append(each)
+    return log
+
+
+def test_records_are_numbered_as_they_come() -> None:
+    """Whatever stream they are of."""
+    records = [record(1), record(1, B, stream=JOBS), record(2)]
+    log = filled(10 * SIZE, *records)
+
+    assert [each.seq for each in records] == [0, 1, 2]
+    assert (log.first, log.next, log.size_bytes) == (0, 3, 3 * SIZE)
+
+
+def test_a_read_finds_what_is_under_any_key_once_and_in_order() -> None:
+    """Between the two numbers; a key that nothing is under is no error."""
+    records = [record(1, A), record(2, B), record(3, A, B), record(4, ALL), record(5, A)]
+    log = filled(10 * SIZE, *records)
+
+    assert log.read([A, B, "nothing"], 0, 5, 10) == Slice((*records[:3], records[4]), 5)
+    assert log.read([A, B], 1, 4, 10) == Slice(tuple(records[1:3]), 4)
+    assert log.read([], 0, 5, 10) == Slice((), 5)
+
+
+def test_a_read_that_is_full_says_where_to_go_on() -> None:
+    """At the first record that found no room, not merely behind the last one that did."""
+    records = [record(1, A), record(2, B), record(3, A)]
+    log = filled(10 * SIZE, *records)
+
+    assert log.read([A], 0, 3, 1) == Slice((records[0],), 2)
+    assert log.read([A], 2, 3, 1) == Slice((records[2],), 3)
+
+
+def test_beyond_the_budget_the_oldest_go_and_leave_their_place() -> None:
+    """What was evicted can neither be read nor placed any more; the newest stays, whatever its size."""
+    records = [record(1), record(2, B), record(3)]
+    log = filled(2 * SIZE, *records)
+
+    assert (log.first, log.next, log.size_bytes) == (1, 3, 2 * SIZE)
+    assert log.read([A, B], 1, 3, 10).records == tuple(records[1:])
+    assert log.positions_at(1) == {ORDERS: place(1)}
+    with pytest.raises(AssertionError):
+        log.read([A], 0, 3, 10)
+    with pytest.raises(AssertionError):
+        log.positions_at(0)
+
+    log.append(record(4, payload="x" * 10 * SIZE))
+
+    assert (log.first, log.next) == (3, 4)
+    assert log.read([B], 3, 4, 10).records == ()
+
+
+def test_a_place_is_behind_the_last_record_of_each_stream_before_it() -> None:
+    """A stream without one stands at its anchor; one that was never anchored is not named."""
+    log = filled(10 * SIZE, record(1), record(1, stream=JOBS), record(2))
+    log.append(record(9, stream=ORDERS._replace(partition=1)))
+    log.anchor(JOBS, place(0))
+
+    places = [(log.positions_at(seq)[ORDERS], log.positions_at(seq)[JOBS]) for seq in range(5)]
+
+    expected = [(0, 0), (1, 0), (1, 1), (2, 1), (2, 1)]
+    assert places == [(place(orders), place(jobs)) for orders, jobs in expected]
+
+
+def test_a_log_that_runs_for_long_stays_as_it_is() -> None:
+    """What was evicted is let go in amortised constant time, in the list as in the index."""
+    log = filled(10 * SIZE)
+    for number in range(1, 5001):
+        log.append(record(number, A if number % 2 else B))
+
+    assert (log.next, log.next - log.first) == (5000, log.size_bytes // record(5000).size)
+    assert [each.position for each in log.read([A, B], log.first, 5000, 10).records] == [
+        place(number) for number in range(log.first + 1, 5001)
+    ]
+    assert len(log._records) < 2200
+    assert len(log._index[A]._numbers) < 140
+    assert log.positions_at(4995) == {ORDERS: place(4995)}

@@ -1,0 +1,101 @@
+"""Heartbeats, silence and expiry."""
+
+from __future__ import annotations
+
+from fanwire_edge.core.wheel import Turn, Wheel
+
+
+class Rider:
+    def __init__(self, expires_tick: int | None = None) -> None:
+        self.seen_tick = -1
+        self.slot = -1
+        self.expires_tick = expires_tick
+
+
+def turned(wheel: Wheel[Rider], ticks: int) -> list[Turn[Rider]]:
+    return [wheel.turn() for _ in range(ticks)]
+
+
+def pinged_at(turns: list[Turn[Rider]], rider: Rider, first: int = 1) -> list[int]:
+    return [tick for tick, turn in enumerate(turns, first) if rider in turn.ping]
+
+
+def test_a_rider_is_pinged_a_whole_interval_after_it_came_and_then_once_an_interval() -> None:
+    """PINGs are spread over the ticks as the connections were."""
+    wheel: Wheel[Rider] = Wheel(3, 100)
+    early, late = Rider(), Rider()
+    wheel.add(early)
+    turns = turned(wheel, 2)
+    wheel.add(late)
+    turns += turned(wheel, 7)
+
+    assert pinged_at(turns, early) == [3, 6, 9]
+    assert pinged_at(turns, late) == [5, 8]
+
+
+def test_a_rider_that_was_never_heard_is_silent_when_the_timeout_is_over() -> None:
+    """It is not pinged any more then."""
+    wheel: Wheel[Rider] = Wheel(30, 60)
+    rider = Rider()
+    wheel.add(rider)
+    turns = turned(wheel, 60)
+
+    assert pinged_at(turns, rider) == [30]
+    assert [turn.silent for turn in turns] == [[]] * 59 + [[rider]]
+
+
+def test_silence_is_counted_from_the_last_sign_and_not_from_the_visit() -> None:
+    """Heard at tick 31 and never again, it is silent at 91 although its visits are at 90 and 120."""
+    wheel: Wheel[Rider] = Wheel(30, 60)
+    rider = Rider()
+    wheel.add(rider)
+    turned(wheel, 31)
+    rider.seen_tick = 31
+    turns = turned(wheel, 60)
+
+    assert [tick for tick, turn in enumerate(turns, 32) if turn.silent] == [91]
+
+
+def test_a_rider_heard_in_time_is_not_silent() -> None:
+    """A doubt that was noted at its visit ends with the next sign of life."""
+    wheel: Wheel[Rider] = Wheel(4, 6)
+    rider = Rider()
+    wheel.add(rider)
+    turned(wheel, 4)
+    rider.seen_tick = 5
+
+    assert [turn.silent for turn in turned(wheel, 6)] == [[]] * 6
+    assert wheel.turn().silent == [rider]
+
+
+def test_a_rider_that_left_is_asked_nothing() -> None:
+    """Neither pinged, nor silent, nor expired; leaving twice, or without having come, is no error."""
+    wheel: Wheel[Rider] = Wheel(4, 6)
+    rider, other = Rider(expires_tick=6), Rider(expires_tick=6)
+    wheel.add(rider)
+    wheel.add(other)
+    turned(wheel, 4)
+    wheel.remove(rider)
+    wheel.remove(rider)
+    wheel.remove(Rider())
+    wheel.remove(Rider(expires_tick=99))
+    turns = turned(wheel, 2)
+
+    assert turns == [Turn([], [], ()), Turn([], [other], (other,))]
+    wheel.remove(other)
+    assert turned(wheel, 8) == [Turn([], [], ())] * 8
+
+
+def test_a_credential_ends_on_its_tick() -> None:
+    """The last one to leave before takes the tick with it; a tick that has passed means the next one."""
+    wheel: Wheel[Rider] = Wheel(10, 100)
+    first, second, gone, never = Rider(2), Rider(2), Rider(3), Rider()
+    for rider in (first, second, gone, never):
+        wheel.add(rider)
+    wheel.remove(gone)
+    turns = turned(wheel, 3)
+    late = Rider(1)
+    wheel.add(late)
+    turns.append(wheel.turn())
+
+    assert [set(turn.expired) for turn in turns] == [set(), {first, second}, set(), {late}]
