@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from tests.edge.running import RunningEdge, running_edge
 from tests.edge.wire import HttpAnswer, upgrade_request
@@ -14,7 +15,7 @@ from tests.kit.tokens import make_token
 from tests.kit.wait import eventually
 
 RATE, BURST = 5, 20
-SLOW = {"EDGE__ADMISSION_PER_SECOND": str(RATE), "EDGE__ADMISSION_BURST": str(BURST)}
+SLOW: dict[str, Any] = {"EDGE__ADMISSION_PER_SECOND": str(RATE), "EDGE__ADMISSION_BURST": str(BURST)}
 
 
 async def ask(edge: RunningEdge, request: bytes) -> HttpAnswer:

@@ -112,7 +112,7 @@ def peak(times: Sequence[float], span: float) -> int:
 async def test_edge_takes_leave_in_order(shared_redis: SharedRedis, loop_name: str) -> None:
     """200 clients hear all that happens until their goodbye; goodbyes keep the pace; nobody new gets in."""
     count, grace, pace = 200, 1.0, 150
-    settings = {
+    settings: dict[str, Any] = {
         "EDGE__LOOP": loop_name,
         "EDGE__DRAIN_GRACE_SECONDS": f"{grace:g}",
         "EDGE__DRAIN_PER_SECOND": str(pace),
@@ -156,7 +156,7 @@ async def readiness_is(edge: RunningEdge, status: int) -> bool:
 
 
 def assert_spread(delays: Sequence[int]) -> None:
-    """Fail where a delay leaves the window, or a quarter of the window has far less than a quarter of them."""
+    """Fail where a delay leaves the window, or a quarter of the window has too few of them."""
     quarter = RECONNECT_JITTER_MS // 4
     shares = [sum(low <= delay < low + quarter for delay in delays) for low in range(0, 4 * quarter, quarter)]
     assert sum(shares) == len(delays)
@@ -184,7 +184,7 @@ async def test_who_comes_while_the_edge_leaves_is_refused_or_told(
             except InvalidHandshake as problem:
                 outcomes.append(repr(problem))
 
-    settings = {"EDGE__LOOP": loop_name, "EDGE__DRAIN_PER_SECOND": "20"}
+    settings: dict[str, Any] = {"EDGE__LOOP": loop_name, "EDGE__DRAIN_PER_SECOND": "20"}
     async with running_edge(shared_redis, **settings) as edge, asyncio.TaskGroup() as tasks:
         for _ in range(12):
             tasks.create_task(keep_coming(edge))
@@ -207,8 +207,9 @@ async def stuck(edge: RunningEdge) -> Wire:
     await wire.open(f"Authorization: Bearer {edge.token()}")
     await wire.call({"type": "subscribe", "channel": "tenant:acme:resource:orders:1"}, "subscribed")
     wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    for _ in range(60):
-        edge.add_event(ORDERS, "acme", 1, payload={"canary": CANARY, "text": "x" * 16_384})
+    payload = {"canary": CANARY, "text": "x" * 16_384}
+    for number in range(60):
+        edge.add_event(ORDERS, "acme", number, resource=("orders", "1"), payload=payload)
     await eventually(lambda: edge.metric("connections_behind"))
     return wire
 
@@ -217,7 +218,7 @@ async def test_who_does_not_read_is_aborted_when_the_time_is_over(
     shared_redis: SharedRedis, loop_name: str
 ) -> None:
     """A stuck socket costs no more than `drain_seconds`; its neighbour leaves in order."""
-    settings = {
+    settings: dict[str, Any] = {
         "EDGE__LOOP": loop_name,
         "EDGE__DRAIN_SECONDS": "1",
         "DELIVERY__MAX_BEHIND_BYTES": str(2**24),
@@ -238,7 +239,7 @@ async def test_who_does_not_read_is_aborted_when_the_time_is_over(
 @pytest.mark.parametrize("grace", ["20", "0"], ids=["in the grace", "in the goodbyes"])
 async def test_a_second_signal_is_fast(shared_redis: SharedRedis, grace: str, number: signal.Signals) -> None:
     """All are told at once; who gives no answer is waited for a second, not for the rest of the drain."""
-    settings = {"EDGE__DRAIN_GRACE_SECONDS": grace, "EDGE__DRAIN_PER_SECOND": "1"}
+    settings: dict[str, Any] = {"EDGE__DRAIN_GRACE_SECONDS": grace, "EDGE__DRAIN_PER_SECOND": "1"}
     async with running_edge(shared_redis, **settings) as edge, edge.client(), crowd(edge, 40) as clients:
         edge.process.signal(signal.SIGTERM)
         await eventually(lambda: readiness_is(edge, 503))
@@ -257,7 +258,7 @@ async def test_a_second_signal_is_fast(shared_redis: SharedRedis, grace: str, nu
 
 async def test_a_drain_too_short_for_its_pace_is_hurried(shared_redis: SharedRedis) -> None:
     """All are told in time and evenly, and the log says at what pace."""
-    settings = {"EDGE__DRAIN_SECONDS": "2", "EDGE__DRAIN_PER_SECOND": "10"}
+    settings: dict[str, Any] = {"EDGE__DRAIN_SECONDS": "2", "EDGE__DRAIN_PER_SECOND": "10"}
     async with running_edge(shared_redis, **settings) as edge:
         async with crowd(edge, 100) as clients:
             began = time.monotonic()
@@ -274,7 +275,11 @@ async def test_a_drain_too_short_for_its_pace_is_hurried(shared_redis: SharedRed
 
 async def test_a_drain_of_no_time_is_over_at_once(shared_redis: SharedRedis) -> None:
     """Grace and pace do not matter then; clients are told nevertheless."""
-    settings = {"EDGE__DRAIN_SECONDS": "0", "EDGE__DRAIN_GRACE_SECONDS": "20", "EDGE__DRAIN_PER_SECOND": "1"}
+    settings: dict[str, Any] = {
+        "EDGE__DRAIN_SECONDS": "0",
+        "EDGE__DRAIN_GRACE_SECONDS": "20",
+        "EDGE__DRAIN_PER_SECOND": "1",
+    }
     async with running_edge(shared_redis, **settings) as edge, crowd(edge, 3) as clients:
         began = time.monotonic()
         assert await stop(edge) == 0

@@ -24,7 +24,7 @@ LOST = 1006
 
 
 async def test_sigterm_under_load_sends_everybody_home(shared_redis: SharedRedis) -> None:
-    """While events flow every connection gets what was due, then `disconnect` and 1012; the edge ends well."""
+    """Under load every connection gets what was due, then `disconnect` and 1012; the edge ends with 0."""
     async with (
         edge_on(shared_redis) as edge,
         writing(shared_redis.url, shared_redis.prefix) as writer,

@@ -14,8 +14,8 @@ __all__ = ["COMMANDS", "main"]
 
 Run: TypeAlias = Callable[[Sequence[str], Mapping[str, str]], int]
 
-# Every command is a module of this name with `run(argv, environment)`. Only the one that is asked for is
-# imported, so that `fanwire token` does not wait for what `fanwire dev` needs.
+# Every command is a module of this name (`_` for `-`) with `run(argv, environment)`. Only the one that is
+# asked for is imported, so that `fanwire token` does not wait for what `fanwire dev` needs.
 COMMANDS = {
     "dev": "broker, edge and a demo feed in one terminal; loopback only",
     "edge": "run an edge",
@@ -23,6 +23,7 @@ COMMANDS = {
     "tail": "print what arrives on channels, one JSON line each",
     "token": "sign a token for development and tests",
     "doctor": "check broker, edge, token and channel, and say what to do",
+    "check-history": "judge a recorded history of publishers and clients",
 }
 
 
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(name: str) -> Run:
     if name not in COMMANDS:
         raise Failure(f"no such command; there are {', '.join(COMMANDS)}", status=2)
-    run: Run = importlib.import_module(f"fanwire_cli.{name}").run
+    run: Run = importlib.import_module(f"fanwire_cli.{name.replace('-', '_')}").run
     return run
 
 
@@ -61,7 +62,7 @@ def _complain(name: str, failure: Failure) -> None:
 
 
 def _overview() -> str:
-    lines = (f"  {name:<8} {what}" for name, what in COMMANDS.items())
+    lines = (f"  {name:<13} {what}" for name, what in COMMANDS.items())
     return "\n".join(
         ("usage: fanwire COMMAND …", "", *lines, "", "`fanwire COMMAND --help` explains one of them.")
     )

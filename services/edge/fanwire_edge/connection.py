@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType
 
-from fanwire_edge.catchup import begin_replay, fall_behind, take_turn
+from fanwire_edge.catchup import fall_behind, take_turn
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.desk import Session
 from fanwire_edge.core.hub import Lag
-from fanwire_edge.core.resume import Resumption
-from fanwire_edge.core.websocket import PING, close_frame, pong_frame
+from fanwire_edge.core.websocket import PING, close_frame
 from fanwire_edge.edge import Edge
 from fanwire_edge.inbound import Inbound
+from fanwire_edge.reception import serve_waiting, take_message
 from fanwire_protocol.codes import CloseCode, may_reconnect
-from fanwire_protocol.commands import Command, InvalidCommand, Ping, Since, Subscribe, decode_command
 
 if TYPE_CHECKING:
     from fanwire_edge.core.stream import Stream
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection", "State"]
 
-MAX_WAITING_COMMANDS = 32
 ABNORMAL = 1006
 _NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -53,16 +51,6 @@ class State(Enum):
     CLOSED = "closed"
 
 
-def _is_ping(message: str | bytes) -> bool:
-    """Tell whether *message* asks for a sign of life, by the protocol's command or by RFC 6455's frame."""
-    if isinstance(message, bytes):
-        return True
-    try:
-        return isinstance(decode_command(message), Ping)
-    except InvalidCommand:
-        return False
-
-
 def _discard(data: object, /) -> None:
     """Stand in for `write` once nothing may be written any more."""
 
@@ -73,18 +61,18 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_edge",
         "_inbound",
-        "_inbox",
         "_is_reading_paused",
-        "_patience_until",
         "_transport",
         "close_code",
         "expires_tick",
+        "inbox",
         "is_paused",
         "joined_at",
         "keys",
         "lag",
         "mask",
         "opening",
+        "patience_until",
         "seen_tick",
         "session",
         "slot",
@@ -100,12 +88,12 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self.expires_tick = expires_tick
         self._inbound = Inbound(self)
-        self._inbox: deque[str | bytes] | None = None
+        self.inbox: deque[str | bytes] | None = None
         self._is_reading_paused = False
         self.is_paused = False
         self.keys: set[str] = set()
         self.joined_at: Mapping[Stream, Position] | None = None
-        self._patience_until: float | None = None
+        self.patience_until: float | None = None
         # What a turn does before the connection has joined.
         self.opening: Callable[[], None] | None = None
         self.lag: Lag | None = None
@@ -152,6 +140,10 @@ class Connection(asyncio.Protocol):
             case WSMsgType.CLOSE:
                 self._answer_close(message.data)
 
+    def _take(self, message: str | bytes) -> None:
+        if self.state in (State.OPENING, State.OPEN):
+            take_message(self._edge, self, message)
+
     def fail(self, problem: BaseException) -> None:
         """End the connection because its peer broke RFC 6455; *problem* says how."""
         code = getattr(problem, "code", CloseCode.INTERNAL_ERROR)
@@ -163,82 +155,27 @@ class Connection(asyncio.Protocol):
         """Let the transport close: a half-open WebSocket is of no use."""
         return False
 
-    def _take(self, message: str | bytes) -> None:
-        """Carry out a command, or answer a PING (bytes), now or when it is this connection's turn.
-
-        In the middle of a delivery nothing else is written: the place in the log that belongs to a
-        connection is certain again only when the delivery has ended. A peer that does not read gets no
-        answers piled up for it either. A `ping` does not wait for the commands before it.
-        """
-        if self.state not in (State.OPENING, State.OPEN):
-            return
-        is_free = self.state is State.OPEN and not self.is_paused and not self._edge.is_delivering
-        is_first = not self._inbox and not self._is_replaying
-        if not (is_free and (is_first or _is_ping(message)) and self._carry_out(message)):
-            self._wait(message)
+    @property
+    def may_answer(self) -> bool:
+        """Whether it is open and its peer reads."""
+        return self.state is State.OPEN and not self.is_paused
 
     @property
-    def _is_replaying(self) -> bool:
+    def is_replaying(self) -> bool:
+        """Whether it is due events of the time before it was live."""
         return self.lag is not None and self.lag.replay is not None
 
-    def _wait(self, message: str | bytes) -> None:
-        if self._inbox is None:
-            self._inbox = deque()
-        self._inbox.append(message)
-        if len(self._inbox) >= MAX_WAITING_COMMANDS and not self._is_reading_paused:
+    def read_no_more(self) -> None:
+        """Leave what the peer sends in its socket."""
+        if not self._is_reading_paused:
             self._is_reading_paused = True
             self._transport.pause_reading()
-        if not self.is_paused and self.state is State.OPEN:
-            self._edge.pump.schedule(self)
 
-    def _carry_out(self, message: str | bytes) -> bool:
-        """Carry out one message; False where it has to wait for what it asks for."""
-        edge = self._edge
-        if isinstance(message, bytes):
-            self.write(pong_frame(message))
-            return True
-        try:
-            command = decode_command(message)
-        except InvalidCommand as mistake:
-            edge.tally.commands += 1
-            self.send(edge.desk.refuse(self.session, mistake))
-        else:
-            resumption = None
-            if isinstance(command, Subscribe) and command.since is not None:
-                resumption = self.resumption(command.since)
-                if resumption is None:
-                    return False
-            edge.tally.commands += 1
-            self._answer(command, resumption)
-        if edge.desk.is_exhausted(self.session):
-            self.close(CloseCode.PROTOCOL_ERROR, "too many mistakes in a row")
-        return True
-
-    def _answer(self, command: Command, resumption: Resumption | None) -> None:
-        edge = self._edge
-        outcome = edge.desk.carry_out(self, self.session, command, lambda: edge.place_of(self, resumption))
-        for answer in outcome.answers:
-            self.send(answer)
-        if resumption is not None and (outcome.replayed or outcome.joined):
-            edge.tally.resumes["partial" if resumption.unproven else "recovered"] += 1
-            begin_replay(edge, self, resumption, outcome.replayed, outcome.joined)
-
-    def resumption(self, since: Since) -> Resumption | None:
-        """Return what *since* proves, or None while that is looked up; then there will be a turn."""
-        edge = self._edge
-        found = edge.resumption(self, since)
-        now = asyncio.get_running_loop().time()
-        if self._patience_until is None:
-            self._patience_until = now + edge.limits.resume_seconds
-        if found.is_decided or now >= self._patience_until:
-            self._patience_until = None
-            edge.undecided.discard(self)
-            return found.given_up()
-        edge.undecided.add(self)
-        edge.history.want(found.missing, self)
-        if found.is_ahead:
-            edge.ahead.add(self)
-        return None
+    def read_on(self) -> None:
+        """Read what the peer sends again."""
+        if self._is_reading_paused and self.state is State.OPEN:
+            self._is_reading_paused = False
+            self._transport.resume_reading()
 
     # Outbound
 
@@ -270,25 +207,12 @@ class Connection(asyncio.Protocol):
         self._edge.pump.schedule(self)
 
     def carry_on(self) -> None:
-        """Take a turn: read on where it is behind, else carry out waiting commands."""
+        """Take a turn: read on where it is behind, carry out commands that wait."""
         if self.state is State.OPENING and self.opening is not None:
             self.opening()
-        if self.state is not State.OPEN or self.is_paused:
-            return
-        take_turn(self._edge, self)
-        while self._inbox and not self._must_wait():
-            if not self._carry_out(self._inbox[0]):
-                return
-            if self._inbox:
-                self._inbox.popleft()
-        if not self._inbox:
-            self._inbox = None
-            if self._is_reading_paused and self.state is State.OPEN:
-                self._is_reading_paused = False
-                self._transport.resume_reading()
-
-    def _must_wait(self) -> bool:
-        return self.is_paused or self._is_replaying or self.state is not State.OPEN
+        if self.may_answer:
+            take_turn(self._edge, self)
+            serve_waiting(self._edge, self)
 
     # The end
 
@@ -329,7 +253,7 @@ class Connection(asyncio.Protocol):
         edge.ahead.discard(self)
         self.lag = None
         self.opening = None
-        self._inbox = None
+        self.inbox = None
         self.write = _discard
 
     def abort(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fanwire_edge.core.answers import Answer, Greeting
 from fanwire_edge.core.desk import Desk, Place
 from fanwire_edge.core.duplicates import Duplicates
+from fanwire_edge.core.gauges import Gauges
 from fanwire_edge.core.hub import Hub, Lag
 from fanwire_edge.core.log import Log
 from fanwire_edge.core.page import Pages
@@ -140,10 +141,21 @@ class Edge:
         """Judge positions that *connection* gives against where it stands."""
         return resume(since, self.places_of(connection), self.log, self.history.pages)
 
-    @property
-    def tail_lag_seconds(self) -> float:
-        """Seconds since the broker last answered a read (a quiet broker answers every two)."""
-        return time.monotonic() - self.read_at
+    def gauges(self) -> Gauges:
+        """Return how the edge is at this moment."""
+        return Gauges(
+            connections_active=len(self.connections),
+            connections_behind=len(self.behind),
+            subscriptions=self.hub.subscriptions,
+            channels_active=len(self.hub.by_key),
+            log_bytes=self.log.size_bytes,
+            log_records=self.log.next - self.log.first,
+            history_bytes=self.history.pages.size_bytes,
+            history_reads=self.history.reads,
+            tail_reading=self.is_reading,
+            # A quiet broker answers every `tail.block_ms`.
+            tail_lag_seconds=time.monotonic() - self.read_at,
+        )
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is closed."""

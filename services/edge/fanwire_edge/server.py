@@ -25,6 +25,7 @@ from fanwire_edge.core.resume import Resumption
 from fanwire_edge.drain import say_goodbye
 from fanwire_edge.edge import Edge
 from fanwire_edge.ports import Verifier
+from fanwire_edge.reception import resumption_of
 from fanwire_edge.takeover import accept_key, is_upgrade, take_over
 from fanwire_protocol.codes import HandshakeError
 from fanwire_protocol.commands import Since
@@ -164,7 +165,7 @@ class Door:
         Where *since* has to be looked up, nothing happens; the connection's next turn tries again.
         """
         edge, session = self._edge, connection.session
-        resumption = connection.resumption(since) if since else None
+        resumption = resumption_of(edge, connection, since) if since else None
         if since and resumption is None:
             return
         principal = session.principal

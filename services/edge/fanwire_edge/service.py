@@ -68,7 +68,9 @@ class Service:
         """
         edge = self._settings.edge
         public = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
-        ops = web.AppRunner(ops_application(self._edge, edge_registry(self._edge)), access_log=None)
+        ops = web.AppRunner(
+            ops_application(self._edge, edge_registry(self._edge.tally, self._edge.gauges)), access_log=None
+        )
         try:
             await _listen(ops, edge.ops_host, edge.ops_port, "edge.ops_port")
             send_buffer_bytes = self._settings.delivery.send_buffer_bytes

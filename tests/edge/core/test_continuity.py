@@ -54,19 +54,20 @@ def test_counting_decides_where_the_cursors_own_entry_is_gone(
 
 def test_a_cursor_counts_what_it_passes() -> None:
     """It has to be proven anew at its new place; one that does not know its count never will."""
-    cursor, unknown = Cursor("3-0", 3, is_proven=True), Cursor("3-0", None, is_proven=True)
+    cursor = Cursor("3-0", 3, is_proven=True, is_gone=True)
+    unknown = Cursor("3-0", None, is_proven=True)
 
     cursor.advance(entries(4, 7))
     unknown.advance(entries(4))
 
-    assert cursor == Cursor("7-0", 5, is_proven=False)
+    assert cursor == Cursor("7-0", 5, is_proven=False, is_gone=False)
     assert unknown == Cursor("4-0", None, is_proven=False)
 
 
-def test_a_cursor_begins_behind_what_there_is_or_before_everything() -> None:
+def test_a_cursor_begins_behind_what_there_is() -> None:
     """It knows how many entries were ever added up to it."""
     assert Cursor.at_end(info(9, 8, 9)) == Cursor("9-0", 9)
-    assert Cursor.at_end(StreamInfo()) == Cursor() == Cursor(BEGINNING, 0)
+    assert Cursor.at_end(StreamInfo()) == Cursor()
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_nothing_is_written_to_one_that_is_behind(records: list[Record]) -> None
     """What falls due is counted on its lag instead."""
     hub = Hub()
     live, behind = Recorder(hub, {A, B}), Recorder(hub, {A, B})
-    behind.lag = Lag(0, 0.0, size_bytes=7)
+    behind.lag = Lag(0, {}, 0.0, size_bytes=7)
 
     delivery = delivered(hub, *records)
 

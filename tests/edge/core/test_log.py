@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from fanwire_edge.core.follower import Loss
 from fanwire_edge.core.log import Log, Slice
-from fanwire_edge.core.record import Record
+from fanwire_edge.core.record import Record, gap_record
+from fanwire_protocol.codes import GapReason
+from fanwire_protocol.position import Position
 from tests.edge.core.pieces import ALL, JOBS, ORDERS, A, B, place, record
 
 SIZE = record(1).size
@@ -14,6 +17,7 @@ SIZE = record(1).size
 def filled(max_bytes: int, *records: Record) -> Log:
     log = Log(max_bytes)
     log.anchor(ORDERS, place(0))
+    log.anchor(JOBS, place(0))
     for each in records:
         log.append(each)
     return log
@@ -54,7 +58,7 @@ def test_beyond_the_budget_the_oldest_go_and_leave_their_place() -> None:
 
     assert (log.first, log.next, log.size_bytes) == (1, 3, 2 * SIZE)
     assert log.read([A, B], 1, 3, 10).records == tuple(records[1:])
-    assert log.positions_at(1) == {ORDERS: place(1)}
+    assert log.positions_at(1) == {ORDERS: place(1), JOBS: place(0)}
     with pytest.raises(AssertionError):
         log.read([A], 0, 3, 10)
     with pytest.raises(AssertionError):
@@ -67,15 +71,50 @@ def test_beyond_the_budget_the_oldest_go_and_leave_their_place() -> None:
 
 
 def test_a_place_is_behind_the_last_record_of_each_stream_before_it() -> None:
-    """A stream without one stands at its anchor; one that was never anchored is not named."""
+    """A stream without one stands at its anchor."""
     log = filled(10 * SIZE, record(1), record(1, stream=JOBS), record(2))
-    log.append(record(9, stream=ORDERS._replace(partition=1)))
-    log.anchor(JOBS, place(0))
 
-    places = [(log.positions_at(seq)[ORDERS], log.positions_at(seq)[JOBS]) for seq in range(5)]
+    places = [(log.positions_at(seq)[ORDERS], log.positions_at(seq)[JOBS]) for seq in range(4)]
 
-    expected = [(0, 0), (1, 0), (1, 1), (2, 1), (2, 1)]
+    expected = [(0, 0), (1, 0), (1, 1), (2, 1)]
     assert places == [(place(orders), place(jobs)) for orders, jobs in expected]
+
+
+def test_a_read_can_be_of_one_stream() -> None:
+    """What other streams brought under the same key is passed over and does not count."""
+    records = [record(1), record(1, stream=JOBS), record(2), record(2, stream=JOBS)]
+    log = filled(10 * SIZE, *records)
+
+    assert log.read([A], 0, 4, 1, ORDERS) == Slice((records[0],), 2)
+    assert log.read([A], 2, 4, 1, ORDERS) == Slice((records[2],), 4)
+
+
+def test_memory_reaches_back_to_what_was_evicted_last() -> None:
+    """Of each stream by itself; another broker's positions prove nothing."""
+    log = filled(2 * SIZE, record(1), record(2), record(2, stream=JOBS), record(3))
+
+    assert [log.reaches(ORDERS, place(number)) for number in range(5)] == [False, False, True, True, True]
+    assert log.reaches(JOBS, place(0))
+    assert not log.reaches(ORDERS, Position(place(3).id, "0badcafe"))
+
+
+def test_the_number_after_a_place_is_that_of_the_next_record_of_the_stream() -> None:
+    """Or the one that comes next, where there is none."""
+    log = filled(2 * SIZE, record(1), record(2), record(2, stream=JOBS), record(5))
+
+    assert [log.number_after(ORDERS, place(number)) for number in (2, 3, 5)] == [3, 3, 4]
+    assert [log.number_after(JOBS, place(number)) for number in (0, 2)] == [2, 4]
+    assert Log(1).next == filled(SIZE).number_after(ORDERS, place(0)) == 0
+
+
+def test_memory_does_not_reach_back_over_a_gap() -> None:
+    """What lies before it is told as lost, whatever of it is still there."""
+    log = filled(10 * SIZE, record(1), record(2))
+    log.append(gap_record(Loss(ORDERS, GapReason.TRIMMED, place(2), place(6)), b"gap", 1))
+    log.append(record(7))
+
+    assert [log.reaches(ORDERS, place(number)) for number in (2, 6, 7)] == [False, True, True]
+    assert log.number_after(ORDERS, place(6)) == 3
 
 
 def test_a_log_that_runs_for_long_stays_as_it_is() -> None:
@@ -90,4 +129,4 @@ def test_a_log_that_runs_for_long_stays_as_it_is() -> None:
     ]
     assert len(log._records) < 2200
     assert len(log._index[A]._numbers) < 140
-    assert log.positions_at(4995) == {ORDERS: place(4995)}
+    assert log.positions_at(4995) == {ORDERS: place(4995), JOBS: place(0)}

@@ -71,6 +71,8 @@ def test_a_gap_reaches_everyone_whom_the_stream_feeds(stream: Stream, keys: tupl
     assert (slot.keys, slot.channel, made.position) == (keys, "", place(4))
     assert made.offset == f"{stream.topic}@{place(4)}"
     assert made.wire(slot, lambda *_: b"never asked") == b"gap"
+    assert made.is_gap
+    assert not record(1).is_gap
 
 
 def test_the_key_of_gaps_is_no_channel() -> None:

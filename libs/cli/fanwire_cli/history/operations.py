@@ -191,4 +191,6 @@ class Revoke:
 
 
 ClientOperation: TypeAlias = Authorized | Subscribed | Unsubscribed | GapSeen | Positions | Closed | End
-Operation: TypeAlias = Publish | Published | PublishFailed | Entry | Connect | EventSeen | Revoke | ClientOperation
+Operation: TypeAlias = (
+    Publish | Published | PublishFailed | Entry | Connect | EventSeen | Revoke | ClientOperation
+)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fanwire_cli.history.identities import Key, align
@@ -55,6 +55,9 @@ class Truth:
             for channel in event.channels or ():
                 journal.pair(number, channel)
         keys = self._place_events()
+        self._unplaced = {
+            event.topic for number, event in enumerate(self._events) if event.exists and number not in keys
+        }
         streams: dict[tuple[str, str | None], int] = {}
         order = []
         for old, (number, channel) in enumerate(journal.pairs):
@@ -161,7 +164,9 @@ class Truth:
         if self._keys[pair] > self.key(position):
             return False
         return all(
-            place.key <= position.key for place in self.event(pair).places() if place.broker == position.broker
+            place.key <= position.key
+            for place in self.event(pair).places()
+            if place.broker == position.broker
         )
 
     def is_between(self, pair: int, start: Position | None, to: Position) -> bool:
@@ -172,15 +177,13 @@ class Truth:
         places = self.event(pair).places()
         return any((start is None or start.key < place.key) and place.key <= to.key for place in places)
 
-    def of_topic(self, topic: str, start: Position | None, to: Position) -> Sequence[int]:
-        """Return the pairs of a topic between two positions, whoever's they are."""
+    def of_topic(self, topic: str, start: Position | None, to: Position) -> Iterator[int]:
+        """Yield the pairs of a topic between two positions, whoever's they are."""
         pairs = self._topics.get(topic, [])
         low = 0 if start is None else bisect_right(pairs, (self.key(start), self.placed))
-        return [pair for _, pair in pairs[low : bisect_right(pairs, (self.key(to), self.placed))]]
+        for index in range(low, bisect_right(pairs, (self.key(to), self.placed))):
+            yield pairs[index][1]
 
     def has_unplaced(self, topic: str) -> bool:
         """Tell whether an event of *topic* may have been anywhere."""
-        return any(
-            event.topic == topic and event.exists and not event.is_in_log for event in self._events
-        )
-
+        return topic in self._unplaced

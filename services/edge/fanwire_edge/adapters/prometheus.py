@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
 from prometheus_client.core import (
@@ -14,56 +14,52 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from fanwire_edge.core.tally import LATENCY_BUCKETS_MS
-from fanwire_edge.edge import Edge
+from fanwire_edge.core.gauges import Gauges
+from fanwire_edge.core.tally import LATENCY_BUCKETS_MS, Tally
 
 __all__ = ["EdgeCollector", "edge_registry"]
 
 
-class EdgeCollector(Collector):
-    """Reads the counters of one edge when it is asked."""
+_GAUGES = {
+    "connections_active": "WebSocket connections that are open.",
+    "connections_behind": "Connections that read the log because they are behind.",
+    "subscriptions": "Subscriptions, those of the server's channels included.",
+    "channels_active": "Channels and patterns with a subscriber.",
+    "log_bytes": "Bytes that the log in memory is charged with.",
+    "log_records": "Records that the log in memory holds.",
+    "history_bytes": "Bytes of pages of history in memory.",
+    "tail_reading": "1 while the broker is being read.",
+    "tail_lag_seconds": "Seconds since the broker last answered a read.",
+}
 
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
+
+class EdgeCollector(Collector):
+    """Reads the counters of one edge, and its gauges, when it is asked."""
+
+    def __init__(self, tally: Tally, gauges: Callable[[], Gauges]) -> None:
+        self._tally = tally
+        self._gauges = gauges
 
     def collect(self) -> Iterable[Metric]:
         """Return all metrics."""
-        yield from self._gauges()
+        gauges = self._gauges()
+        for name, text in _GAUGES.items():
+            yield GaugeMetricFamily(f"fanwire_{name}", text, value=float(getattr(gauges, name)))
+        tasks = len(asyncio.all_tasks())
+        yield GaugeMetricFamily("fanwire_tasks", "asyncio tasks of the process.", value=tasks)
+        reads = "Pages of history read from the broker."
+        yield CounterMetricFamily("fanwire_history_reads", reads, value=gauges.history_reads)
         yield from self._counters()
         yield self._latency()
 
-    def _gauges(self) -> Iterable[Metric]:
-        edge = self._edge
-        gauges: Mapping[str, tuple[str, float]] = {
-            "connections_active": ("WebSocket connections that are open.", len(edge.connections)),
-            "connections_behind": (
-                "Connections that read the log because they are behind.",
-                len(edge.behind),
-            ),
-            "subscriptions": (
-                "Subscriptions, those of the server's channels included.",
-                edge.hub.subscriptions,
-            ),
-            "channels_active": ("Channels and patterns with a subscriber.", len(edge.hub.by_key)),
-            "log_bytes": ("Bytes that the log in memory is charged with.", edge.log.size_bytes),
-            "log_records": ("Records that the log in memory holds.", edge.log.next - edge.log.first),
-            "history_bytes": ("Bytes of pages of history in memory.", edge.history.pages.size_bytes),
-            "tail_reading": ("1 while the broker is being read.", int(edge.is_reading)),
-            "tail_lag_seconds": ("Seconds since the broker last answered a read.", edge.tail_lag_seconds),
-            "tasks": ("asyncio tasks of the process.", len(asyncio.all_tasks())),
-        }
-        for name, (text, value) in gauges.items():
-            yield GaugeMetricFamily(f"fanwire_{name}", text, value=value)
-
     def _counters(self) -> Iterable[Metric]:
-        tally = self._edge.tally
+        tally = self._tally
         plain: Mapping[str, tuple[str, int]] = {
             "connections_opened": ("Connections opened.", tally.connections_opened),
             "events_read": ("Entries read from the log.", tally.events_read),
             "events_invalid": ("Entries that break the contract and were skipped.", tally.events_invalid),
             "events_unroutable": ("Events that map to no channel.", tally.events_unroutable),
             "events_repeated": ("Events that stand in the log twice.", tally.events_repeated),
-            "history_reads": ("Pages of history read from the broker.", self._edge.history.reads),
             "frames_out": ("Event frames written.", tally.frames_out),
             "bytes_out": ("Bytes of event frames written.", tally.bytes_out),
             "batches": ("Batches fanned out.", tally.batches),
@@ -88,7 +84,7 @@ class EdgeCollector(Collector):
             yield family
 
     def _latency(self) -> Metric:
-        tally = self._edge.tally
+        tally = self._tally
         bounds = [str(bound / 1000) for bound in LATENCY_BUCKETS_MS] + ["+Inf"]
         buckets = list(zip(bounds, accumulate(tally.latency_counts), strict=True))
         return HistogramMetricFamily(
@@ -99,8 +95,8 @@ class EdgeCollector(Collector):
         )
 
 
-def edge_registry(edge: Edge) -> CollectorRegistry:
-    """Return a registry that holds the metrics of *edge*."""
+def edge_registry(tally: Tally, gauges: Callable[[], Gauges]) -> CollectorRegistry:
+    """Return a registry that holds the metrics of one edge."""
     registry = CollectorRegistry()
-    registry.register(EdgeCollector(edge))
+    registry.register(EdgeCollector(tally, gauges))
     return registry

@@ -1,0 +1,129 @@
+"""Reception: a connection's commands, carried out in the order in which they came (PROTOCOL §4).
+
+In the middle of a delivery nothing else is written: the place in the log that belongs to a connection is
+certain again only when the delivery has ended. So commands wait for it, and for a replay that is under
+way, for positions that are looked up, and for a peer that does not read the answers. At most 32 wait;
+then the socket is not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from fanwire_edge.catchup import begin_replay
+from fanwire_edge.core.resume import Resumption
+from fanwire_edge.core.websocket import pong_frame
+from fanwire_edge.edge import Edge
+from fanwire_protocol.codes import CloseCode
+from fanwire_protocol.commands import (
+    Command,
+    InvalidCommand,
+    Ping,
+    Since,
+    Subscribe,
+    decode_command,
+)
+
+if TYPE_CHECKING:
+    from fanwire_edge.connection import Connection
+
+__all__ = ["resumption_of", "serve_waiting", "take_message"]
+
+MAX_WAITING = 32
+
+
+def take_message(edge: Edge, connection: Connection, message: str | bytes) -> None:
+    """Carry out a command, or answer a PING (bytes), now or when it is its turn.
+
+    A `ping` does not wait for the commands before it.
+    """
+    is_first = not connection.inbox and not connection.is_replaying
+    is_free = connection.may_answer and not edge.is_delivering and (is_first or _is_ping(message))
+    if not (is_free and _carry_out(edge, connection, message)):
+        _wait(edge, connection, message)
+
+
+def serve_waiting(edge: Edge, connection: Connection) -> None:
+    """Carry out what waits, as far as nothing holds it up."""
+    inbox = connection.inbox
+    while inbox and connection.may_answer and not connection.is_replaying:
+        if not _carry_out(edge, connection, inbox[0]):
+            return
+        inbox.popleft()
+    if not inbox:
+        connection.inbox = None
+        connection.read_on()
+
+
+def resumption_of(edge: Edge, connection: Connection, since: Since) -> Resumption | None:
+    """Return what *since* proves, or None while that is looked up; then the connection gets a turn."""
+    found = edge.resumption(connection, since)
+    now = asyncio.get_running_loop().time()
+    if connection.patience_until is None:
+        connection.patience_until = now + edge.limits.resume_seconds
+    if found.is_decided or now >= connection.patience_until:
+        connection.patience_until = None
+        edge.undecided.discard(connection)
+        return found.given_up()
+    edge.undecided.add(connection)
+    edge.history.want(found.missing, connection)
+    if found.is_ahead:
+        edge.ahead.add(connection)
+    return None
+
+
+def _wait(edge: Edge, connection: Connection, message: str | bytes) -> None:
+    if connection.inbox is None:
+        connection.inbox = deque()
+    connection.inbox.append(message)
+    if len(connection.inbox) >= MAX_WAITING:
+        connection.read_no_more()
+    if connection.may_answer:
+        edge.pump.schedule(connection)
+
+
+def _carry_out(edge: Edge, connection: Connection, message: str | bytes) -> bool:
+    """Carry out one message; False where it has to wait for what it asks for."""
+    if isinstance(message, bytes):
+        connection.write(pong_frame(message))
+        return True
+    session = connection.session
+    try:
+        command = decode_command(message)
+    except InvalidCommand as mistake:
+        edge.tally.commands += 1
+        connection.send(edge.desk.refuse(session, mistake))
+    else:
+        resumption = None
+        if isinstance(command, Subscribe) and command.since is not None:
+            resumption = resumption_of(edge, connection, command.since)
+            if resumption is None:
+                return False
+        edge.tally.commands += 1
+        _answer(edge, connection, command, resumption)
+    if edge.desk.is_exhausted(session):
+        connection.close(CloseCode.PROTOCOL_ERROR, "too many mistakes in a row")
+    return True
+
+
+def _answer(edge: Edge, connection: Connection, command: Command, resumption: Resumption | None) -> None:
+    outcome = edge.desk.carry_out(
+        connection, connection.session, command, lambda: edge.place_of(connection, resumption)
+    )
+    for answer in outcome.answers:
+        connection.send(answer)
+    if resumption is not None and (outcome.replayed or outcome.joined):
+        edge.tally.resumes["partial" if resumption.unproven else "recovered"] += 1
+        begin_replay(edge, connection, resumption, outcome.replayed, outcome.joined)
+
+
+def _is_ping(message: str | bytes) -> bool:
+    """Tell whether *message* asks for a sign of life, by the protocol's command or by RFC 6455's frame."""
+    if isinstance(message, bytes):
+        return True
+    try:
+        return isinstance(decode_command(message), Ping)
+    except InvalidCommand:
+        return False
