@@ -16,12 +16,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import coverage
+import pytest
+from hypothesis import settings
+
 ROOT = Path(__file__).parent.parent
 # Packages whose every module has a twin, and the folder of the twins.
 PACKAGES = {
     "libs/protocol/fanwire_protocol": "tests/protocol",
     "services/edge/fanwire_edge/core": "tests/edge/core",
 }
+# hypothesis is a plugin, and was imported already.
+ARGUMENTS = [
+    *("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-profile=twin"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+]
 FURTHER = {"libs/client/fanwire_client/_session.py": "tests/client/test_session.py"}
 
 
@@ -49,17 +58,16 @@ def measure(pair: tuple[str, str]) -> Verdict:
     module, twin = pair
     if not (ROOT / twin).exists():
         return Verdict(module, 0, f"{twin} does not exist")
-    # Here and not above: what was imported before the measuring began would count as never run.
-    import coverage
-    import pytest
-
     measuring = coverage.Coverage(
         data_file=None, config_file=str(ROOT / "pyproject.toml"), branch=True, include=[str(ROOT / module)]
     )
+    # The same examples each time: what is reached by luck would be missed by luck.
+    settings.register_profile("twin", derandomize=True, deadline=None, database=None)
+    arguments = [*ARGUMENTS, twin]
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         with measuring.collect():
-            failed = pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", str(ROOT / twin)])
+            failed = pytest.main(arguments)
         report = io.StringIO()
         percent = measuring.report(file=report, show_missing=True)
     if failed:
@@ -71,7 +79,7 @@ def main() -> int:
     """Measure all modules, as many at a time as there are processors, and print what falls short."""
     os.chdir(ROOT)
     pairs = list(twins())
-    # A fresh process for each, so that every module is imported under its own measuring.
+    # A fresh process for each: a module that was imported before the measuring would count as never run.
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
         verdicts = list(pool.imap_unordered(measure, pairs, chunksize=1))
     short = sorted((verdict for verdict in verdicts if verdict.complaint), key=lambda each: each.module)

@@ -63,7 +63,7 @@ class Server:
     def __init__(self) -> None:
         application = web.Application()
         application.router.add_get("/ws", self.handle)
-        self.runner = web.AppRunner(application, access_log=None)
+        self.runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         self.port = 0
         self.go = asyncio.Event()
         self.go.set()
@@ -125,22 +125,24 @@ def test_the_takeover_leaves_nothing_of_aiohttp_alive(
 
     async def scenario() -> None:
         async with Server.serve() as server:
-            tasks = asyncio.all_tasks()
+            tasks, before = asyncio.all_tasks(), _handlers()
             async with await Wire.dial(server.port) as one, await Wire.dial(server.port) as two:
                 for wire in (one, two):
                     assert (await wire.ask(upgrade_request())).status == 101
-                assert not server.held
+                await eventually(lambda: not server.held)
                 await eventually(lambda: asyncio.all_tasks() == tasks)
 
-                def is_collected() -> bool:
-                    gc.collect()
-                    return not [each for each in gc.get_objects() if type(each) is RequestHandler]
-
-                await eventually(is_collected)
+                await eventually(lambda: _handlers() == before)
                 await _echo(server, one)
         assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
     run(scenario)
+
+
+def _handlers() -> set[int]:
+    """Return which request handlers of aiohttp there are in the process."""
+    gc.collect()
+    return {id(each) for each in gc.get_objects() if type(each) is RequestHandler}
 
 
 async def _echo(server: Server, wire: Wire) -> None:
@@ -169,7 +171,7 @@ def test_the_end_of_the_connection_is_told_to_the_taker_once(run: Callable[[Scen
                     await eventually(lambda taker=taker: taker.lost)  # type: ignore[misc]
                     await asyncio.sleep(0)
                     assert len(taker.lost) == 1
-            assert not server.held
+            await eventually(lambda: not server.held)
 
     run(scenario)
 
@@ -219,11 +221,13 @@ def test_who_leaves_during_the_handshake_is_not_taken_over(run: Callable[[Scenar
                     wire.writer.write_eof()
                 else:
                     wire.writer.transport.abort()
-                await eventually(lambda: not server.held)
+                # It keeps the handler until the request is answered.
+                await eventually(lambda: server.held[0].transport is None)
                 server.go.set()
                 await eventually(lambda: server.failures or server.takers)
             assert [isinstance(each, ConnectionError) for each in server.failures] == [True]
             assert not server.takers
+            await eventually(lambda: not server.held)
 
     run(scenario)
 
@@ -284,19 +288,19 @@ def test_only_text_is_certain_to_come_as_str() -> None:
     assert isinstance(receiver.messages[1][1], str)
 
 
-@pytest.mark.parametrize(
-    ("data", "code"),
-    [
-        (frame_bytes(b"x" * 4097), 1009),
-        (frame_bytes(b"x" * 4096, fin=False) + frame_bytes(b"x", CONTINUATION), 1009),
-        (frame_bytes(b"\xff"), 1007),
-        (frame_bytes(b"\xff", fin=False) + frame_bytes(b"", CONTINUATION), 1007),
-        (frame_bytes("x", reserved=0b100), 1002),
-        (frame_bytes("x", 0x3), 1002),
-        (frame_bytes(b"x" * 126, PING), 1002),
-    ],
-)
-def test_the_reader_tells_what_is_wrong_once_and_says_no_more(data: bytes, code: int) -> None:
+WRONG: list[tuple[str, bytes, int]] = [
+    ("too big", frame_bytes(b"x" * 4097), 1009),
+    ("too big in parts", frame_bytes(b"x" * 4096, fin=False) + frame_bytes(b"x", CONTINUATION), 1009),
+    ("not UTF-8", frame_bytes(b"\xff"), 1007),
+    ("not UTF-8 in parts", frame_bytes(b"\xff", fin=False) + frame_bytes(b"", CONTINUATION), 1007),
+    ("reserved bit", frame_bytes("x", reserved=0b100), 1002),
+    ("opcode", frame_bytes("x", 0x3), 1002),
+    ("control frame", frame_bytes(b"x" * 126, PING), 1002),
+]
+
+
+@pytest.mark.parametrize(("_", "data", "code"), WRONG, ids=[row[0] for row in WRONG])
+def test_the_reader_tells_what_is_wrong_once_and_says_no_more(_: str, data: bytes, code: int) -> None:
     """`set_exception` gets an exception with a `code`; what comes behind is not looked at."""
     receiver = Caller()
     inbound = Inbound(receiver)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
@@ -90,9 +91,9 @@ class RunningEdge:
 
 
 def order(tenant: str | None, number: int = 0, **fields: Any) -> Event:
-    """Return an event on the order *number*, with the canary as its payload."""
+    """Return an event on the order *number*, with an id of its own and the canary in its payload."""
     values: dict[str, Any] = {
-        "id": uuid7(1_700_000_000_000 + number, number.to_bytes(10, "big")),
+        "id": uuid7(1_700_000_000_000, os.urandom(10)),
         "type": "order.updated",
         "tenant": tenant,
         "time": 1_700_000_000_000,

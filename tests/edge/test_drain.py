@@ -197,21 +197,22 @@ async def test_who_comes_while_the_edge_leaves_is_refused_or_told(
     assert "refused 503" in outcomes
 
 
-async def stuck(edge: RunningEdge) -> Wire:
-    """Return a client that joined, subscribed, and then reads no more though much is sent to it."""
+@asynccontextmanager
+async def stuck(edge: RunningEdge) -> AsyncIterator[None]:
+    """Connect a client that joins, subscribes, and then reads no more though much is sent to it."""
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     narrow.setblocking(False)
     await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", edge.port))
-    wire = Wire(*await asyncio.open_connection(sock=narrow))
-    await wire.open(f"Authorization: Bearer {edge.token()}")
-    await wire.call({"type": "subscribe", "channel": "tenant:acme:resource:orders:1"}, "subscribed")
-    wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    payload = {"canary": CANARY, "text": "x" * 16_384}
-    for number in range(60):
-        edge.add_event(ORDERS, "acme", number, resource=("orders", "1"), payload=payload)
-    await eventually(lambda: edge.metric("connections_behind"))
-    return wire
+    async with Wire(*await asyncio.open_connection(sock=narrow)) as wire:
+        await wire.open(f"Authorization: Bearer {edge.token()}")
+        await wire.call({"type": "subscribe", "channel": "tenant:acme:resource:orders:1"}, "subscribed")
+        wire.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        payload = {"canary": CANARY, "text": "x" * 16_384}
+        for number in range(60):
+            edge.add_event(ORDERS, "acme", number, resource=("orders", "1"), payload=payload)
+        await eventually(lambda: edge.metric("connections_behind"))
+        yield
 
 
 async def test_who_does_not_read_is_aborted_when_the_time_is_over(
@@ -224,7 +225,7 @@ async def test_who_does_not_read_is_aborted_when_the_time_is_over(
         "DELIVERY__MAX_BEHIND_BYTES": str(2**24),
     }
     async with running_edge(shared_redis, **settings) as edge:
-        async with await stuck(edge), crowd(edge, 1) as [neighbour]:
+        async with stuck(edge), crowd(edge, 1) as [neighbour]:
             began = time.monotonic()
             edge.process.signal(signal.SIGTERM)
             assert await edge.process.wait_for_exit() == 0

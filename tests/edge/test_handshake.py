@@ -238,7 +238,9 @@ async def test_broken_http_is_400_and_writes_no_token_down(
         assert (await wire.rest()).split(b" ")[1] == b"400"
 
 
-@pytest.mark.parametrize("part", [b"", b"GET /ws HT", upgrade_request()[:-2]])
+@pytest.mark.parametrize(
+    "part", [b"", b"GET /ws HT", upgrade_request()[:-2]], ids=["nothing", "half a line", "no end"]
+)
 async def test_headers_that_never_end_are_cut_off(brisk_edge: RunningEdge, part: bytes) -> None:
     """After `edge.upgrade_seconds` (here 1) the socket is closed, however little was sent."""
     async with await brisk_edge.dial() as wire:
@@ -389,3 +391,19 @@ async def test_the_clients_of_others_get_along_with_the_edge(edge: RunningEdge, 
         assert (await another.receive_json())["replyTo"] == 1
         assert await another.close()
         assert another.close_code == 1000
+
+
+async def test_who_leaves_during_the_handshake_leaves_nothing_behind(
+    edge: RunningEdge, tenant: str
+) -> None:
+    """No connection, and no line in the log that looks like a fault of ours."""
+    request = upgrade_request(f"Authorization: Bearer {edge.token(tenant)}")
+    for _ in range(50):
+        async with await edge.dial() as wire:
+            wire.writer.write(request)
+
+    async def is_empty() -> bool:
+        return await edge.metric("connections_active") == 0
+
+    await eventually(is_empty)
+    assert "ERROR" not in edge.process.output

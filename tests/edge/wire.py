@@ -166,11 +166,13 @@ class Wire:
                 [size] = struct.unpack("!Q", await self.reader.readexactly(8))
             return first & 0x0F, await self.reader.readexactly(size)
 
-    async def message(self, type_: str | None = None) -> dict[str, Any]:
+    async def message(
+        self, type_: str | None = None, deadline_seconds: float = DEADLINE_SECONDS
+    ) -> dict[str, Any]:
         """Return the next message; it is of *type_* where that is given. PINGs are passed over."""
-        opcode, payload = await self.frame()
+        opcode, payload = await self.frame(deadline_seconds)
         while opcode == PING:
-            opcode, payload = await self.frame()
+            opcode, payload = await self.frame(deadline_seconds)
         assert opcode == TEXT, (opcode, payload)
         found: dict[str, Any] = json.loads(payload)
         assert type_ in (None, found["type"]), found

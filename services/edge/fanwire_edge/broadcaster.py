@@ -148,6 +148,7 @@ class Broadcaster:
 
     def _logged(self, records: Iterable[Record]) -> list[Record]:
         logged = list(records)
+        self._edge.log.keep_from = self._edge.write_seq
         for record in logged:
             self._edge.log.append(record)
         return logged

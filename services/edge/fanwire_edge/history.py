@@ -45,7 +45,9 @@ class History:
         """Let *connection* carry on when a page of *missing* is there."""
         for page in missing:
             self._wanted.setdefault(page, set()).add(connection)
-        self._some.set()
+        # A position ahead of this edge's reading wants no page, only time.
+        if self._wanted:
+            self._some.set()
 
     async def run(self, archive: Archive) -> None:
         """Read what is wanted from *archive*, for ever; ends only by cancellation."""

@@ -89,6 +89,10 @@ class Door:
         except Refused as refusal:
             tally.handshakes[refusal.code.value] += 1
             return self._refuse(request, refusal)
+        except ConnectionError:
+            # The peer left meanwhile; that is no fault of ours, and nobody reads the answer.
+            tally.handshakes["abandoned"] += 1
+            return web.Response(status=HandshakeError.BAD_REQUEST.status)
         tally.handshakes["accepted"] += 1
         return response
 

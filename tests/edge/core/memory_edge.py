@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fanwire_edge.core import answers
-from fanwire_edge.core.answers import Answer, Greeting
+from fanwire_edge.core.answers import Answer, Greeting, Identity
 from fanwire_edge.core.desk import Desk, DeskLimits, Place, Session
 from fanwire_edge.core.fanout import batches
 from fanwire_edge.core.follower import Loss
@@ -115,6 +115,7 @@ class MemoryEdge:
     def deliver(self, interruptions: Iterator[Callable[[], None]]) -> None:
         """Log and write out what is pending; one interruption happens at each suspension."""
         records, self.pending = self.pending, []
+        self.log.keep_from = self.write_seq
         for record in records:
             self.log.append(record)
         self.is_delivering = True
@@ -159,13 +160,8 @@ class MemoryMember:
         for channel in channels:
             edge.hub.subscribe(self, channel)
         edge.hub.subscribe(self, gap_key(partition_of(DIRECT_TOPIC, principal.tenant, edge.partitions)))
-        self.write(
-            _bytes_of(
-                answers.connected(
-                    GREETING, "c-1", principal.user, principal.tenant, channels, self.positions()
-                )
-            )
-        )
+        who = Identity("c-1", principal.user, principal.tenant)
+        self.write(_bytes_of(answers.connected(GREETING, who, channels, self.positions(), None)))
 
     def positions(self) -> Mapping[str, str]:
         """What was put on this connection's wire, by topic."""
@@ -222,13 +218,8 @@ class MemoryMember:
 
     def _fall_behind(self) -> None:
         edge = self.edge
-        if edge.write_seq < edge.log.first:
-            # One read was larger than the whole log: what comes next is gone from memory already.
-            self.close()
-        elif edge.is_delivering:
-            self.lag = Lag(edge.write_seq, edge.log.positions_at(edge.write_seq), 0.0)
-        else:
-            self.lag = Lag(edge.write_seq, dict(edge.positions), 0.0)
+        at = edge.log.positions_at(edge.write_seq) if edge.is_delivering else dict(edge.positions)
+        self.lag = Lag(edge.write_seq, at, 0.0)
 
     def _read_log(self) -> None:
         edge, lag = self.edge, self.lag

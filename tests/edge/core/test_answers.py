@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fanwire_edge.core import answers
-from fanwire_edge.core.answers import Answer, Greeting
+from fanwire_edge.core.answers import Answer, Greeting, Identity
 from fanwire_edge.core.follower import Loss
 from fanwire_protocol.codes import CloseCode, ErrorCode, GapReason
 from tests.edge.core.pieces import ORDERS, place
@@ -17,7 +17,9 @@ GREETING = Greeting(30.0, 60.5, 500)
 
 def test_connected_says_who_one_is_where_delivery_begins_and_what_to_keep_to() -> None:
     """Whole numbers of seconds are shown as such."""
-    answer = answers.connected(GREETING, "c-1", "u-1", "acme", ["system:all"], {"orders": "1-0~5f0c2a91"})
+    who = Identity("c-1", "u-1", "acme")
+
+    answer = answers.connected(GREETING, who, ["system:all"], {"orders": "1-0~5f0c2a91"}, None)
 
     assert answer == Answer(
         "connected",

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanwire_edge.core.follower import PROOF_SECONDS, Follower, Loss, ReadReply, ReadRequest
@@ -251,6 +251,7 @@ def run(pipeline: Pipeline, min_age_ms: int, first: Sequence[Do], turns: Sequenc
     return reader
 
 
+@settings(deadline=None)
 @given(FIRST, reads(WILD, NOTHING, SINGLE, ALWAYS_DUE))
 def test_nothing_is_hidden_whatever_happens_between_two_reads(first: list[Do], turns: list[Read]) -> None:
     """Trims of any age, deletions and failovers, before the pipeline arrives, while the read waits, and
@@ -258,6 +259,7 @@ def test_nothing_is_hidden_whatever_happens_between_two_reads(first: list[Do], t
     run(Broker.read, 0, first, turns)
 
 
+@settings(deadline=None)
 @given(FIRST, reads(STEADY, NOTHING, SINGLE, [0, 1, 4, 5, 6, 500, 2500]))
 def test_a_fast_reader_need_not_prove_every_time(first: list[Do], turns: list[Read]) -> None:
     """Within its few milliseconds a proof holds, on a broker that keeps entries for at least a second."""
@@ -267,6 +269,7 @@ def test_a_fast_reader_need_not_prove_every_time(first: list[Do], turns: list[Re
 WHOLE = st.lists(WILD, max_size=4).map(tuple)
 
 
+@settings(deadline=None)
 @given(FIRST, reads(WILD, WHOLE, WHOLE, ALWAYS_DUE))
 def test_a_proof_behind_the_read_holds_against_everything(first: list[Do], turns: list[Read]) -> None:
     """Also against what comes between the commands of a pipeline, and against transactions that add and

@@ -8,10 +8,11 @@ import pytest
 
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
-from fanwire_edge.core.desk import Desk, DeskLimits, Session
+from fanwire_edge.core.desk import Desk, DeskLimits, Outcome, Place, Session
 from fanwire_edge.core.hub import Hub
 from fanwire_edge.core.principal import Principal
 from fanwire_edge.core.record import gap_key
+from fanwire_edge.core.resume import Resumption, Unproven
 from fanwire_protocol.codes import ErrorCode, GapReason
 from fanwire_protocol.commands import (
     Authenticate,
@@ -24,7 +25,8 @@ from fanwire_protocol.commands import (
     Subscribe,
     Unsubscribe,
 )
-from tests.edge.core.pieces import A, B, Recorder, place
+from tests.edge.core.pieces import JOBS as STREAM_OF_JOBS
+from tests.edge.core.pieces import ORDERS, A, B, Recorder, place
 
 USER = "tenant:acme:user:u-1"
 C = "tenant:acme:resource:orders:3"
@@ -42,12 +44,15 @@ class Counter:
         self.session = Session("c-1", Principal("u-1", "acme", permissions=frozenset({"orders:read"})))
         self.asked = 0
 
-    def __call__(self, command: Command) -> list[Answer]:
-        return list(self.desk.carry_out(self.member, self.session, command, self._positions))
+    def __call__(self, command: Command, resumption: Resumption | None = None) -> list[Answer]:
+        return list(self.outcome(command, resumption).answers)
 
-    def _positions(self) -> dict[str, str]:
-        self.asked += 1
-        return PLACES
+    def outcome(self, command: Command, resumption: Resumption | None = None) -> Outcome:
+        def place() -> Place:
+            self.asked += 1
+            return Place(PLACES, resumption)
+
+        return self.desk.carry_out(self.member, self.session, command, place)
 
 
 @pytest.fixture
@@ -110,19 +115,35 @@ def test_a_connection_is_on_a_bounded_number_of_channels() -> None:
     assert desk(Subscribe((A,))) == [answers.subscribed([A], None, PLACES, None)]
 
 
-def test_since_the_present_place_is_recovered(desk: Counter) -> None:
-    """There is nothing in between."""
-    since = {"jobs": place(4), "orders": place(7)}
+def test_what_is_joined_is_replayed_and_what_the_server_had_joined_is_told_apart(desk: Counter) -> None:
+    """Of those channels everything since the connection joined them has come already."""
+    desk(Subscribe((B,)))
 
-    assert desk(Subscribe((A,), since, 1)) == [answers.subscribed([A], True, PLACES, 1)]
+    outcome = desk.outcome(Subscribe((A, B, USER, JOBS)), Resumption())
+
+    assert outcome.replayed == {A, B}
+    assert outcome.joined == {USER}
+    assert desk.outcome(Ping()) == Outcome([answers.pong(PLACES, None)])
+    assert desk.outcome(Subscribe((JOBS,))).replayed == frozenset()
 
 
-def test_since_another_place_is_a_gap(desk: Counter) -> None:
-    """One for each topic that stands elsewhere or was not named, up to now, after the confirmation."""
-    assert desk(Subscribe((A,), {"orders": place(5)}, 1)) == [
+def test_a_proven_since_is_recovered_from_where_it_stands(desk: Counter) -> None:
+    """Delivery begins there; a topic that it says nothing of begins now."""
+    resumption = Resumption(starts={ORDERS: place(5)})
+
+    assert desk(Subscribe((A,), {"orders": place(5)}, 1), resumption) == [
+        answers.subscribed([A], True, {**PLACES, "orders": str(place(5))}, 1)
+    ]
+
+
+def test_an_unproven_since_is_a_gap(desk: Counter) -> None:
+    """One for each topic, from where the client stood if it said so, after the confirmation."""
+    unproven = [Unproven(ORDERS, place(5), place(7)), Unproven(STREAM_OF_JOBS, None, place(4))]
+
+    assert desk(Subscribe((A,), {"orders": place(5)}, 1), Resumption(unproven=unproven)) == [
         answers.subscribed([A], False, PLACES, 1),
-        answers.gap("jobs", GapReason.UNKNOWN_POSITION, None, PLACES["jobs"], 50),
         answers.gap("orders", GapReason.UNKNOWN_POSITION, str(place(5)), PLACES["orders"], 50),
+        answers.gap("jobs", GapReason.UNKNOWN_POSITION, None, PLACES["jobs"], 50),
     ]
 
 

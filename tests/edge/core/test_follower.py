@@ -41,6 +41,8 @@ def test_reading_begins_at_the_end_or_before_the_first_entry(follower: Follower)
     assert follower.streams == (ORDERS, JOBS)
     assert follower.position(ORDERS) == place(3)
     assert follower.position(JOBS) == Position(BEGINNING, BROKER)
+    assert follower.positions == {ORDERS: place(3), JOBS: Position(BEGINNING, BROKER)}
+    assert follower.positions is not follower.positions
 
     unidentified = Follower(8, 2000)
     unidentified.follow(ORDERS, info(3), from_start=False)
@@ -193,7 +195,8 @@ def test_the_same_identity_goes_on_where_it_was_and_proves_it(follower: Follower
 
     request = follower.request(SOON, block=True)
     assert request.cursors[ORDERS] == entry_id(3)
-    assert (request.prove, request.identify) == ({ORDERS, JOBS}, True)
+    assert request.prove == {ORDERS, JOBS}
+    assert request.identify
 
 
 def test_the_size_of_a_read_is_halved_and_doubled_within_bounds(follower: Follower) -> None:

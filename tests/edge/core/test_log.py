@@ -70,6 +70,20 @@ def test_beyond_the_budget_the_oldest_go_and_leave_their_place() -> None:
     assert log.read([B], 3, 4, 10).records == ()
 
 
+def test_records_on_their_way_stay_whatever_the_budget_says() -> None:
+    """From `keep_from` on; with the next record after that the budget holds again."""
+    log = filled(2 * SIZE, record(1), record(2))
+    log.keep_from = 1
+    for number in (3, 4, 5):
+        log.append(record(number))
+    assert (log.first, log.next) == (1, 5)
+
+    log.keep_from = 5
+    log.append(record(6))
+
+    assert (log.first, log.next) == (4, 6)
+
+
 def test_a_place_is_behind_the_last_record_of_each_stream_before_it() -> None:
     """A stream without one stands at its anchor."""
     log = filled(10 * SIZE, record(1), record(1, stream=JOBS), record(2))
@@ -115,6 +129,23 @@ def test_memory_does_not_reach_back_over_a_gap() -> None:
 
     assert [log.reaches(ORDERS, place(number)) for number in (2, 6, 7)] == [False, True, True]
     assert log.number_after(ORDERS, place(6)) == 3
+
+    for _ in range(3):
+        log.append(record(8, payload="x" * 10 * SIZE))
+
+    assert not log.reaches(ORDERS, place(7))
+    assert log.reaches(ORDERS, place(8))
+
+
+def test_a_record_on_two_channels_of_one_pattern_is_found_once() -> None:
+    """And forgotten once, however many of its keys are the same."""
+    size = record(1, A, B).size
+    log = filled(2 * size, *(record(number, A, B) for number in (1, 2, 3)))
+    pattern = "tenant:acme:resource:orders:*"
+
+    assert [each.position for each in log.read([pattern], 1, 3, 10).records] == [place(2), place(3)]
+    log.append(record(4, ALL, payload="x" * 2 * size))
+    assert log.read([pattern], 3, 4, 10).records == ()
 
 
 def test_a_log_that_runs_for_long_stays_as_it_is() -> None:

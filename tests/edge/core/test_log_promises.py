@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanwire_edge.core.follower import Loss
@@ -101,6 +101,7 @@ def built(appends: list[Append], max_bytes: int) -> tuple[Log, Plain]:
 budgets = st.sampled_from([1, 3000, 12_000, 10**9])
 
 
+@settings(deadline=None)
 @given(appends, budgets, st.data())
 def test_a_read_is_what_a_walk_over_everything_finds(
     appends: list[Append], max_bytes: int, data: st.DataObject
@@ -126,6 +127,7 @@ def test_a_read_is_what_a_walk_over_everything_finds(
     assert found == expected
 
 
+@settings(deadline=None)
 @given(appends, budgets, st.integers(0, 130))
 def test_places_are_what_a_walk_over_everything_finds(
     appends: list[Append], max_bytes: int, number: int

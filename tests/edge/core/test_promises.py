@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanwire_edge.core import fanout, reading
@@ -184,6 +184,7 @@ def live_through(
     return world
 
 
+@settings(deadline=None)
 @given(st.lists(joins, min_size=1, max_size=3), steps)
 def test_each_event_comes_once_in_order_and_no_position_hides_one(
     first: list[tuple[str, int]], steps: list[Batch | Act | tuple[str, int]]
@@ -198,6 +199,7 @@ def test_each_event_comes_once_in_order_and_no_position_hides_one(
             assert seen.settled == seen.held == {topic: len(log) for topic, log in seen.topics.items()}
 
 
+@settings(deadline=None)
 @given(st.lists(joins, min_size=1, max_size=3), steps, st.floats(0, 1))
 def test_a_cut_anywhere_leaves_a_client_that_knows_what_it_lacks(
     first: list[tuple[str, int]], steps: list[Batch | Act | tuple[str, int]], where: float

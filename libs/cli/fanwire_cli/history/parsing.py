@@ -16,6 +16,7 @@ __all__ = ["OPERATIONS", "InvalidLine", "parse_line"]
 
 Check: TypeAlias = Callable[[Any], Any]
 
+_decode = json.JSONDecoder().decode
 # The same few positions come again with every client.
 _offset = lru_cache(1 << 16)(_parse_offset)
 _position = lru_cache(1 << 16)(_parse_position)
@@ -96,22 +97,31 @@ class _Form:
         self._renamed = renamed or {}
 
     def read(self, fields: dict[str, Any]) -> of.Operation:
-        values = []
-        name = ""
         try:
-            for name, check in self._required:
-                values.append(check(fields.pop(name)))
-            if not fields:
+            values = [check(fields[name]) for name, check in self._required]
+            if len(fields) == len(values):
                 return self._make(*values)
-            more = {}
-            for name, value in fields.items():
-                more[self._renamed.get(name, name)] = self._optional[name](value)
-        except (_Wrong, InvalidPosition) as error:
-            raise InvalidLine(f"`{name}`: {error}") from error
-        except KeyError as error:
-            what = "is missing" if name not in fields else "does not belong here"
-            raise InvalidLine(f"`{name}` {what}") from error
-        return self._make(*values, **more)
+            return self._make(*values, **self._more(fields))
+        except (KeyError, _Wrong, InvalidPosition) as error:
+            raise InvalidLine(self._explain(fields)) from error
+
+    def _more(self, fields: dict[str, Any]) -> dict[str, Any]:
+        names = fields.keys() - dict(self._required)
+        return {self._renamed.get(name, name): self._optional[name](fields[name]) for name in names}
+
+    def _explain(self, fields: dict[str, Any]) -> str:
+        """Return what is wrong; done apart, so that millions of good lines do not pay for it."""
+        checks = {**dict(self._required), **self._optional}
+        for name in (*dict(self._required), *fields):
+            if name not in fields:
+                return f"`{name}` is missing"
+            if name not in checks:
+                return f"`{name}` does not belong here"
+            try:
+                checks[name](fields[name])
+            except (_Wrong, InvalidPosition) as error:
+                return f"`{name}`: {error}"
+        raise AssertionError("a line was refused that is right")
 
 
 _FORMS: Mapping[str, _Form] = {
@@ -179,7 +189,7 @@ OPERATIONS = tuple(_FORMS)
 def parse_line(line: str) -> of.Operation:
     """Parse one line of JSON; raises InvalidLine."""
     try:
-        fields = json.loads(line)
+        fields = _decode(line)
     except ValueError as error:
         raise InvalidLine(f"is no JSON: {error}") from error
     if type(fields) is not dict or type(fields.get("op")) is not str:

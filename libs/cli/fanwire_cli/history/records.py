@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fanwire_cli.history.operations import ClientOperation, Connect
 from fanwire_protocol.position import Position
@@ -43,18 +44,23 @@ class EventRecord:
         """Whether it is known to have been in the log, so that every subscriber's turn comes to it."""
         return self.exists and (self.acked is not None or bool(self.entries) or bool(self.seen_at))
 
+    @property
+    def is_on_several(self) -> bool:
+        """Whether frames carry the position of the entry before, because there are several of them."""
+        return self.channels is not None and len(self.channels) > 1
+
     def places(self) -> Iterator[Position]:
         """Yield every position that anybody gave it."""
-        if self.published is not None:
-            yield self.published
-        yield from self.entries
-        # On several channels frames carry the position of the entry before.
-        if self.channels is not None and len(self.channels) == 1:
+        own = self.entries if self.published is None else [self.published, *self.entries]
+        yield from own
+        if not self.is_on_several:
             yield from self.seen_at
+        elif own:
+            for broker in {place.broker for place in self.seen_at}:
+                yield Position(own[-1].id, broker)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step of a client: a frame of an event (by numbers), or an operation. `line` is packed."""
 
     line: int

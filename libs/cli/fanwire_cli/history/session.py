@@ -77,10 +77,12 @@ class Session:
         if before != step.line:
             self._accuse(Kind.DUPLICATE, "came twice on one connection", step, pair, before)
         elif self._is_legitimate(step, pair, connection):
-            self._take(step, pair, connection)
-            if pair < self._truth.placed:
-                for lane in self._lanes_of(connection, pair):
-                    self._pass(lane, lane.pass_through(pair), connection, step.line)
+            lanes = self._lanes_of(connection, pair) if pair < self._truth.placed else []
+            # Without a lane that waits for it, it may lie before the begin.
+            is_early = all(lane.is_behind(pair) for lane in lanes) and self._is_early(step, pair, connection)
+            self._take(step, pair, connection, is_early)
+            for lane in lanes:
+                self._pass(lane, lane.pass_through(pair), connection, step.line)
 
     def _by_number_of(self, number: int) -> Connection:
         found = self._by_number.get(number)
@@ -117,14 +119,17 @@ class Session:
         else:
             self._accuse(Kind.PHANTOM, "the event was never published", step, pair)
 
-    def _take(self, step: Step, pair: int, connection: Connection) -> None:
+    def _is_early(self, step: Step, pair: int, connection: Connection) -> bool:
+        if self._truth.event(pair).is_on_several:
+            return False
+        return not connection.has_begun(self._truth.channel(pair), self._truth.offsets[step.offset])
+
+    def _take(self, step: Step, pair: int, connection: Connection, is_early: bool) -> None:
         before = self._got.get(pair)
-        offset = self._truth.offsets[step.offset]
-        has_begun = connection.has_begun(self._truth.channel(pair), offset)
         if before is not None:
             if not step.is_repeat:
                 self._accuse(Kind.DUPLICATE, "reached the application twice", step, pair, before)
-            elif not has_begun and self._is_exact(pair):
+            elif is_early:
                 text = "came again, though delivery began after it"
                 self._accuse(Kind.DUPLICATE, text, step, pair, before)
             return
@@ -139,12 +144,8 @@ class Session:
         elif hole is not None:
             text = "a later event of its topic came first, and no gap before"
             self._accuse(Kind.SKIPPED, text, step, pair, hole.line)
-        elif not has_begun and self._is_exact(pair):
+        elif is_early:
             self._accuse(Kind.ORDER, "lies before the position where delivery began", step, pair)
-
-    def _is_exact(self, pair: int) -> bool:
-        # Frames of an event on several channels carry the position of the entry before.
-        return len(self._truth.event(pair).channels or ()) == 1
 
     def _lanes_of(self, connection: Connection, pair: int) -> list[Lane]:
         stream = self._truth.stream(pair)

@@ -85,10 +85,10 @@ class Truth:
             found = self._identities.keys_of(event) if event.exists else []
             if found:
                 by_stream.setdefault((event.topic, event.tenant), {})[number] = found
-        ranks = range(self._identities.count)
+        dated = {number for number, event in enumerate(self._events) if event.published is not None}
         placed: dict[int, Key] = {}
         for places in by_stream.values():
-            placed.update(align(places, ranks) if len(ranks) > 1 else {n: k[0] for n, k in places.items()})
+            placed.update(align(places, dated, self._identities.count))
         return placed
 
     def _index(self) -> None:

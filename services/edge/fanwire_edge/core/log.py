@@ -84,6 +84,8 @@ class Log:
         self._floors: dict[Stream, tuple[int, Position]] = {}
         self.first = 0
         self.size_bytes = 0
+        # Records from this number on are on their way to connections and stay, whatever the budget says.
+        self.keep_from: int | None = None
 
     @property
     def next(self) -> int:
@@ -104,7 +106,8 @@ class Log:
             self._floors[record.stream] = (record.seq + 1, record.position)
         for key in _keys(record):
             self._index.setdefault(key, _Numbers()).append(record.seq)
-        while self.size_bytes > self._max_bytes and self.first < record.seq:
+        keep_from = record.seq if self.keep_from is None else min(self.keep_from, record.seq)
+        while self.size_bytes > self._max_bytes and self.first < keep_from:
             self._evict()
         if self._head > 1024 and self._head * 2 > len(self._records):
             del self._records[: self._head]

@@ -1,0 +1,600 @@
+"""The history checker: a good history is clean, and every fault that is put into one is found."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fanwire_cli.history import InvalidHistory, Kind, Report, Source, check_history
+from tests.cli.commands import fanwire
+from tests.cli.history_world import Client, Line, World, resource
+
+WANTS = (
+    ("acme", [resource("acme", "orders", "*")]),
+    ("acme", [resource("acme", "orders", "1"), "tenant:acme:resource:*"]),
+    ("globex", [resource("globex", "orders", "1"), resource("globex", "orders", "3")]),
+)
+
+
+def judge(lines: Sequence[Line]) -> Report:
+    """Judge lines as one file."""
+    return check_history([Source("history.jsonl", [json.dumps(line) for line in lines])])
+
+
+def good_history() -> list[Line]:
+    """Two tenants, three clients, reconnects, a cut within an event, a hole, doubtful attempts.
+
+    c0 gets e-1, e-2, e-4 and after a reconnect e-5, e-6; c2 is told of a gap instead of e-7.
+    """
+    world = World(WANTS)
+    c0, c1, c2 = world.clients
+    for client in world.clients:
+        world.connect(client)
+    world.publish("acme", "orders", "1")  # e-1
+    world.publish("acme", "orders", "2")  # e-2
+    world.publish("globex", "orders", "1")  # e-3
+    world.publish("acme", "orders", "1", user=True)  # e-4
+    for client in world.clients:
+        world.deliver(client, "orders", 4)
+        world.ping(client)
+    world.close(c0)
+    world.publish("acme", "orders", "1")  # e-5
+    world.publish("acme", "orders", "3", outcome="repeated")  # e-6
+    world.connect(c0)
+    world.publish("globex", "orders", "3")  # e-7
+    world.deliver(c0, "orders", 10)
+    world.deliver(c1, "orders", 10)
+    world.trim("orders", 0)
+    world.publish("globex", "orders", "3")  # e-8
+    world.publish("acme", "invoices", "2", outcome="in doubt")  # e-9
+    world.publish("acme", "orders", "1", outcome="refused")  # e-10
+    world.publish("acme", "orders", "1", "2")  # e-11, on two channels
+    world.deliver(c1, "orders", 10, cut_within=True)
+    world.connect(c1)
+    world.publish("acme", "invoices", "1")  # e-12
+    world.publish("acme", "orders", "2")  # e-13
+    world.deliver(c0, "orders", 10)
+    world.deliver(c1, "invoices", 10)
+    world.leave(c0, resource("acme", "orders", "*"))
+    world.publish("acme", "orders", "2")  # e-14, not for c0 any more
+    world.join(c2, resource("globex", "orders", "2"))
+    world.publish("globex", "orders", "2")  # e-15
+    return world.finish()
+
+
+# Finding places in a history
+
+
+def frame(lines: Sequence[Line], connection: str, event_id: str, channel: str = "") -> int:
+    """Return where an event's (first) frame on a connection stands."""
+    return next(
+        index
+        for index, line in enumerate(lines)
+        if line["op"] == "event"
+        and (line["connection"], line["event_id"]) == (connection, event_id)
+        and channel in line["channel"]
+    )
+
+
+def first(lines: Sequence[Line], op: str, **fields: object) -> int:
+    """Return where the first operation with these fields stands."""
+    wanted = {"op": op, **fields}.items()
+    return next(index for index, line in enumerate(lines) if wanted <= _hashable(line).items())
+
+
+def _hashable(line: Line) -> dict[str, object]:
+    return {name: value for name, value in line.items() if isinstance(value, str | int | None)}
+
+
+# Faults: each changes a good history in one way
+
+
+def drop_in_the_middle(lines: list[Line]) -> None:
+    del lines[frame(lines, "c0-1", "e-2")]
+
+
+def drop_the_last(lines: list[Line]) -> None:
+    del lines[frame(lines, "c1-2", "e-14")]
+
+
+def drop_while_away(lines: list[Line]) -> None:
+    """The server resumes one event too late."""
+    del lines[frame(lines, "c0-2", "e-5")]
+
+
+def resume_beyond(lines: list[Line]) -> None:
+    """The server says that it resumes further on, and keeps to that."""
+    del lines[frame(lines, "c0-2", "e-5")]
+    for line in lines:
+        if line["op"] == "subscribed" and line["connection"] == "c0-2":
+            line["positions"]["orders"] = lines[frame(lines, "c1-1", "e-5")]["offset"].partition("@")[2]
+
+
+def drop_one_channel_of_two(lines: list[Line]) -> None:
+    del lines[frame(lines, "c0-2", "e-11", "orders:2")]
+
+
+def drop_the_gap(lines: list[Line]) -> None:
+    del lines[first(lines, "gap", connection="c2-1")]
+
+
+def shorten_the_gap(lines: list[Line]) -> None:
+    gap = lines[first(lines, "gap", connection="c2-1")]
+    gap["to"] = gap["from"]
+
+
+def tell_of_another_topic(lines: list[Line]) -> None:
+    lines[first(lines, "gap", connection="c2-1")]["topic"] = "invoices"
+
+
+def take_new_for_known(lines: list[Line]) -> None:
+    """The client drops an event that it never had."""
+    lines[frame(lines, "c0-2", "e-6")]["repeat"] = True
+
+
+def tell_too_late(lines: list[Line]) -> None:
+    gap = lines.pop(first(lines, "gap", connection="c2-1"))
+    lines.insert(frame(lines, "c2-1", "e-8") + 1, gap)
+
+
+def deliver_on_the_next_connection(lines: list[Line]) -> None:
+    """An event is passed over, and comes with the next connection."""
+    missed = lines.pop(frame(lines, "c0-1", "e-2"))
+    lines.insert(frame(lines, "c0-2", "e-5"), {**missed, "connection": "c0-2"})
+    for line in lines:
+        if line["op"] == "subscribed" and line["connection"] == "c0-2":
+            line["positions"]["orders"] = "0-0~10000000"
+
+
+def swap_two(lines: list[Line]) -> None:
+    one, two = frame(lines, "c0-2", "e-5"), frame(lines, "c0-2", "e-6")
+    lines[one], lines[two] = lines[two], lines[one]
+
+
+def swap_across_channels(lines: list[Line]) -> None:
+    one, two = frame(lines, "c1-1", "e-1"), frame(lines, "c1-1", "e-2")
+    lines[one], lines[two] = lines[two], lines[one]
+
+
+def vouch_for_too_much(lines: list[Line]) -> None:
+    """A `pong` says that an event was sent which comes after it."""
+    pong = first(lines, "positions", connection="c0-1")
+    told = lines.pop(pong)
+    lines.insert(frame(lines, "c0-1", "e-4"), told)
+
+
+def begin_before_the_begin(lines: list[Line]) -> None:
+    """A client that asked for no history gets some."""
+    connected = lines[first(lines, "connect", client="c2", connection="c2-1")]
+    told = lines[first(lines, "subscribed", connection="c2-1", recovered=None) + 1]
+    told["positions"]["orders"] = lines[first(lines, "published", event_id="e-3")]["position"]
+    assert connected
+
+
+def repeat_on_a_connection(lines: list[Line]) -> None:
+    index = frame(lines, "c1-1", "e-2")
+    lines.insert(index + 1, copy.deepcopy(lines[index]))
+
+
+def let_a_repeat_through(lines: list[Line]) -> None:
+    """The client's dedupe fails after a cut within an event."""
+    del lines[frame(lines, "c1-2", "e-11")]["repeat"]
+
+
+def replay_too_much(lines: list[Line]) -> None:
+    """The server goes back further than it said; the client drops it."""
+    old = lines[frame(lines, "c0-1", "e-2")]
+    lines.insert(frame(lines, "c0-2", "e-5"), {**old, "connection": "c0-2", "repeat": True})
+
+
+def invent_an_event(lines: list[Line]) -> None:
+    index = frame(lines, "c1-1", "e-2")
+    lines.insert(index + 1, {**lines[index], "event_id": "e-99"})
+
+
+def deliver_what_was_refused(lines: list[Line]) -> None:
+    index = frame(lines, "c1-2", "e-13")
+    lines.insert(index + 1, {**lines[index], "event_id": "e-10"})
+
+
+def deliver_on_a_wrong_channel(lines: list[Line]) -> None:
+    index = frame(lines, "c1-1", "e-2")
+    lines.insert(index + 1, {**lines[index], "channel": resource("acme", "orders", "7")})
+
+
+def leak_another_tenants(lines: list[Line]) -> None:
+    index = frame(lines, "c1-1", "e-2")
+    lines.insert(index + 1, {**lines[frame(lines, "c2-1", "e-3")], "connection": "c1-1"})
+
+
+def leak_under_our_name(lines: list[Line]) -> None:
+    """Another tenant's event comes under the name of one of the client's own channels."""
+    leak_another_tenants(lines)
+    lines[frame(lines, "c1-1", "e-3")]["channel"] = resource("acme", "orders", "1")
+
+
+def leak_without_rights(lines: list[Line]) -> None:
+    rights = lines[first(lines, "authorized", client="c1")]
+    rights["channels"] = [resource("acme", "orders", "*"), "tenant:acme:user:u-1"]
+
+
+def leak_after_leaving(lines: list[Line]) -> None:
+    left = first(lines, "unsubscribed", connection="c0-2")
+    late = lines.pop(frame(lines, "c0-2", "e-13"))
+    lines.insert(left, late)
+
+
+def cry_wolf(lines: list[Line]) -> None:
+    """A gap is told where nothing is missing."""
+    index = frame(lines, "c1-1", "e-2")
+    place = lines[index]["offset"].partition("@")[2]
+    before = lines[frame(lines, "c1-1", "e-1")]["offset"].partition("@")[2]
+    gap = {"op": "gap", "time": 1, "connection": "c1-1", "topic": "orders", "reason": "trimmed"}
+    lines.insert(index, {**gap, "from": before, "to": place})
+
+
+FAULTS: Sequence[tuple[Callable[[list[Line]], None], Kind, str | None]] = (
+    (drop_in_the_middle, Kind.LOST, "e-2"),
+    (drop_the_last, Kind.LOST, "e-14"),
+    (drop_while_away, Kind.LOST, "e-5"),
+    (resume_beyond, Kind.LOST, "e-5"),
+    (drop_one_channel_of_two, Kind.LOST, "e-11"),
+    (drop_the_gap, Kind.LOST, "e-7"),
+    (shorten_the_gap, Kind.LOST, "e-7"),
+    (tell_of_another_topic, Kind.LOST, "e-7"),
+    (take_new_for_known, Kind.LOST, "e-6"),
+    (tell_too_late, Kind.SKIPPED, "e-7"),
+    (deliver_on_the_next_connection, Kind.SKIPPED, "e-2"),
+    (swap_two, Kind.ORDER, "e-5"),
+    (swap_across_channels, Kind.ORDER, "e-1"),
+    (vouch_for_too_much, Kind.ORDER, "e-4"),
+    (begin_before_the_begin, Kind.ORDER, "e-3"),
+    (repeat_on_a_connection, Kind.DUPLICATE, "e-2"),
+    (let_a_repeat_through, Kind.DUPLICATE, "e-11"),
+    (replay_too_much, Kind.DUPLICATE, "e-2"),
+    (invent_an_event, Kind.PHANTOM, "e-99"),
+    (deliver_what_was_refused, Kind.PHANTOM, "e-10"),
+    (deliver_on_a_wrong_channel, Kind.PHANTOM, "e-2"),
+    (leak_another_tenants, Kind.LEAKED, "e-3"),
+    (leak_under_our_name, Kind.LEAKED, "e-3"),
+    (leak_without_rights, Kind.LEAKED, "e-12"),
+    (leak_after_leaving, Kind.LEAKED, "e-13"),
+    (cry_wolf, Kind.FALSE_GAP, None),
+)
+
+
+def test_good_history_is_clean() -> None:
+    """Reconnects, gaps, repeats and attempts in doubt are no faults, and no gap in it is for nothing."""
+    report = judge(good_history())
+
+    assert report.is_clean(strict=True), str(report)
+    assert report.statistics["events in doubt"] == 1
+    assert report.statistics["connections"] == 5
+    assert report.statistics["repeats"] == 1
+    assert report.statistics["told by gaps"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "event_id"), FAULTS, ids=lambda each: getattr(each, "__name__", "")
+)
+def test_fault_is_found_and_named(
+    fault: Callable[[list[Line]], None], kind: Kind, event_id: str | None
+) -> None:
+    """One fault in a good history gives findings of its kind alone, about its event alone."""
+    lines = good_history()
+    fault(lines)
+    report = judge(lines)
+
+    found = {(anomaly.kind, anomaly.event_id) for anomaly in report.anomalies}
+    assert found == {(kind, event_id)}, str(report)
+    assert not report.is_clean(strict=True)
+    assert report.is_clean() == (kind is Kind.FALSE_GAP)
+
+
+def test_finding_says_who_what_and_where() -> None:
+    """An anomaly names client, connection, topic, channel, event, positions and lines."""
+    lines = good_history()
+    one, two = frame(lines, "c0-2", "e-5"), frame(lines, "c0-2", "e-6")
+    swap_two(lines)
+    [anomaly] = judge(lines).anomalies
+
+    assert (anomaly.client, anomaly.connection, anomaly.topic) == ("c0", "c0-2", "orders")
+    assert anomaly.channel == resource("acme", "orders", "1")
+    assert anomaly.positions == (lines[first(lines, "published", event_id="e-5")]["position"],)
+    published = [n + 1 for n, line in enumerate(lines) if line.get("publisher") and line["event_id"] == "e-5"]
+    assert anomaly.lines == tuple(f"history.jsonl:{n}" for n in (two + 1, one + 1, *published))
+
+
+@pytest.mark.parametrize("without", ["entry", "authorized", "positions", "closed"])
+def test_what_was_not_recorded_is_no_fault(without: str) -> None:
+    """A history without the log, rights, pongs or closings says less, and accuses nobody."""
+    report = judge([line for line in good_history() if line["op"] != without])
+
+    assert report.is_clean(), str(report)
+
+
+def test_client_that_was_killed_owes_nothing_at_its_end() -> None:
+    """Without `end`, or with one that names no time, what had not come yet is not missed."""
+    lines = good_history()
+    drop_the_last(lines)
+    ends = [line for line in lines if line["op"] == "end"]
+    for end in ends:
+        del end["until"]
+
+    assert judge(lines).is_clean()
+    assert judge([line for line in lines if line not in ends]).is_clean()
+
+
+# What a library yields
+
+
+def library_history(*events: tuple[str, str], late: bool = False) -> list[Line]:
+    """A client library on one pattern that yields *events* as (id, channel's id); e-1 to e-4 are published."""
+    head = {"time": 1, "client": "lib", "connection": "lib#1"}
+    world = World(())
+    if late:
+        world.publish("acme", "orders", "1")
+    start = len(world.lines)
+    for id_ in ("1", "2", "1", "2")[late:]:
+        world.publish("acme", "orders", id_)
+    places = {line["event_id"]: line["position"] for line in world.lines if line["op"] == "published"}
+    begin = {"op": "subscribed", "time": start * 1000 + 500, "connection": "lib#1", "recovered": None}
+    came = [
+        {
+            "op": "event",
+            "time": 2,
+            "connection": "lib#1",
+            "channel": resource("acme", "orders", id_),
+            "type": "changed",
+            "event_id": event_id,
+            "offset": f"orders@{places[event_id]}",
+        }
+        for event_id, id_ in events
+    ]
+    return [
+        *world.lines,
+        {"op": "connect", **head, "hides_reconnects": True},
+        {**begin, "channels": [resource("acme", "orders", "*")], "positions": None},
+        *came,
+        {"op": "end", "time": 3, "client": "lib", "until": 10**9},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("events", "kinds"),
+    [
+        ((("e-1", "1"), ("e-2", "2"), ("e-3", "1"), ("e-4", "2")), set()),
+        # Channels may resume from different places, so that only each channel is in order.
+        ((("e-1", "1"), ("e-3", "1"), ("e-2", "2"), ("e-4", "2")), set()),
+        ((("e-3", "1"), ("e-1", "1"), ("e-2", "2"), ("e-4", "2")), {Kind.ORDER}),
+        ((("e-1", "1"), ("e-3", "1"), ("e-4", "2")), {Kind.LOST}),
+        ((("e-1", "1"), ("e-3", "1"), ("e-2", "2")), {Kind.LOST}),
+        ((("e-1", "1"), ("e-2", "2"), ("e-3", "1"), ("e-4", "2"), ("e-1", "1")), {Kind.DUPLICATE}),
+    ],
+)
+def test_library_is_held_to_each_channel(events: Sequence[tuple[str, str]], kinds: set[Kind]) -> None:
+    """What a library yields over reconnects is complete, without repeats, and in order for each channel."""
+    report = judge(library_history(*events))
+
+    assert {anomaly.kind for anomaly in report.anomalies} == kinds, str(report)
+
+
+def test_library_owes_what_was_published_after_it_was_ready() -> None:
+    """What is older may come or not; what begins later is due."""
+    assert judge(library_history(("e-2", "2"), ("e-3", "1"), ("e-4", "2"), late=True)).anomalies == []
+
+
+# Chance
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 2**32), st.integers(1, 120), st.booleans())
+def test_random_good_history_is_never_accused(seed: int, steps: int, dump: bool) -> None:
+    """Whatever happens in a world that keeps the promise, nobody is accused."""
+    chance = Random(seed)
+    world = World(WANTS)
+    world.wander(chance, steps)
+    report = judge(world.finish(dump=dump))
+
+    assert report.is_clean(), str(report)
+
+
+def _steady_frames(world: World) -> list[int]:
+    """Return the frames whose event must come there: first, confirmed, and to a client without gaps."""
+    steady = {client.name for client in world.clients if client.is_steady}
+    confirmed = {line["event_id"] for line in world.lines if line["op"] == "published"}
+    return [
+        index
+        for index, line in enumerate(world.lines)
+        if line["op"] == "event"
+        and "repeat" not in line
+        and line["event_id"] in confirmed
+        and line["connection"].partition("-")[0] in steady
+    ]
+
+
+def _neighbours(lines: Sequence[Line], frames: Sequence[int]) -> list[tuple[int, int]]:
+    """Return pairs of frames of different events of one topic that follow each other on a connection."""
+    found = []
+    for one, two in zip(frames, frames[1:], strict=False):
+        a, b = lines[one], lines[two]
+        is_same = a["connection"] == b["connection"] and a["event_id"] != b["event_id"]
+        is_near = all(line["op"] == "event" for line in lines[one:two])
+        if is_same and is_near and a["offset"].partition("@")[0] == b["offset"].partition("@")[0]:
+            found.append((one, two))
+    return found
+
+
+def _mutate(world: World, name: str, chance: Random) -> set[Kind]:
+    """Change the history once and return the kinds by which that may be called; none where it cannot be."""
+    lines, frames = world.lines, _steady_frames(world)
+    pairs = _neighbours(lines, frames)
+    if not frames or (name == "swap" and not pairs):
+        return set()
+    index = chance.choice(frames)
+    match name:
+        case "drop":
+            # It may come again on a later connection, after a cut within the event.
+            del lines[index]
+            return {Kind.LOST, Kind.SKIPPED}
+        case "swap":
+            one, two = chance.choice(pairs)
+            lines[one], lines[two] = lines[two], lines[one]
+            return {Kind.ORDER}
+        case "twice":
+            lines.insert(index, dict(lines[index]))
+            return {Kind.DUPLICATE}
+        case "invent":
+            lines.insert(index, {**lines[index], "event_id": "e-invented"})
+            return {Kind.PHANTOM}
+        case _:
+            other = "globex" if ":acme:" in lines[index]["channel"] else "acme"
+            channel = resource(other, "orders", "1")
+            world.publish(other, "orders", "1")
+            lines.insert(index, {**lines[index], "channel": channel, "event_id": lines[-1]["event_id"]})
+            lines[index]["offset"] = f"orders@{lines[-1]['position']}"
+            return {Kind.LEAKED}
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.integers(0, 2**32),
+    st.integers(10, 120),
+    st.sampled_from(["drop", "swap", "twice", "invent", "leak"]),
+    st.booleans(),
+)
+def test_random_fault_in_a_random_history_is_found(seed: int, steps: int, name: str, dump: bool) -> None:
+    """One change that matters, anywhere in any good history, is found and called by its name."""
+    chance = Random(seed)
+    world = World(WANTS)
+    world.wander(chance, steps)
+    world.finish(dump=dump)
+    kinds = _mutate(world, name, chance)
+    report = judge(world.lines)
+
+    assert {anomaly.kind for anomaly in report.anomalies if anomaly.kind.is_error} <= kinds
+    assert report.is_clean() == (not kinds)
+
+
+# The command
+
+
+def write(path: Path, lines: Sequence[Line]) -> str:
+    """Write a history and return its path."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(path)
+
+
+def test_command_reads_all_files_of_a_history(tmp_path: Path) -> None:
+    """Publishers and clients may write to files of their own; a clean history exits with 0."""
+    lines = good_history()
+    published = write(tmp_path / "p.jsonl", [line for line in lines if "publisher" in line])
+    others = write(tmp_path / "c.jsonl", [line for line in lines if "publisher" not in line])
+    done = fanwire("check-history", others, published)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("found: nothing\n")
+    assert f"{len(lines)} lines, 13 events confirmed" in done.stdout
+
+
+def test_command_names_the_fault(tmp_path: Path) -> None:
+    """A fault is exit code 1, as text and as JSON."""
+    lines = good_history()
+    swap_two(lines)
+    path = write(tmp_path / "h.jsonl", lines)
+    text, as_json = fanwire("check-history", path), fanwire("check-history", "--json", path)
+
+    assert text.returncode == as_json.returncode == 1
+    assert "order: came after a later event of its topic" in text.stdout
+    assert f"  at {path}:" in text.stdout
+    document = json.loads(as_json.stdout)
+    assert document["counts"]["order"] == 1
+    assert document["isClean"] is False
+    assert document["anomalies"][0]["eventId"] == "e-5"
+
+
+def test_strict_command_counts_false_gaps(tmp_path: Path) -> None:
+    """A gap for nothing is reported always, and an error with --strict."""
+    lines = good_history()
+    cry_wolf(lines)
+    path = write(tmp_path / "h.jsonl", lines)
+
+    assert fanwire("check-history", path).returncode == 0
+    assert fanwire("check-history", "--strict", path).returncode == 1
+
+
+def test_details_are_bounded_and_counts_are_not() -> None:
+    """Beyond the limit anomalies are counted only."""
+    lines = [line for line in good_history() if line["op"] != "published"]
+    lines = [{**line, "definite": True} if "definite" in line else line for line in lines]
+    for line in lines:
+        if line["op"] == "publish":
+            line["channels"] = [resource("acme", "orders", "none")]
+    report = check_history([Source("h", [json.dumps(line) for line in lines])], limit=2)
+
+    assert report.counts[Kind.PHANTOM] > 2
+    assert sum(anomaly.kind is Kind.PHANTOM for anomaly in report.anomalies) == 2
+    assert "more" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("{", "h:2: is no JSON"),
+        ("[]", "h:2: is no object with an `op`"),
+        ('{"op": "fly"}', "`op` 'fly' is none of publish,"),
+        ('{"op": "closed", "connection": "a", "code": 1}', "`time` is missing"),
+        ('{"op": "closed", "time": 1, "connection": "a", "code": "1"}', "`code`: is an integer"),
+        ('{"op": "closed", "time": 1, "connection": "a", "code": 1, "why": 2}', "`why` does not belong here"),
+        ('{"op": "closed", "time": 1, "connection": "b", "code": 1}', "the connection 'b' is not known"),
+        ('{"op": "connect", "time": 1, "client": "c", "connection": "a"}', "'a' was there before"),
+        (
+            '{"op": "positions", "time": 1, "connection": "a", "positions": {"t": "1"}}',
+            "`positions`: a position",
+        ),
+        ('{"op": "revoke", "time": 1, "tenant": ""}', "`tenant`: is a string that is not empty"),
+        ('{"op": "revoke", "time": 1, "tenant": "t", "channels": "x"}', "`channels`: is a list of strings"),
+    ],
+)
+def test_line_that_is_none_is_named(line: str, text: str) -> None:
+    """What cannot be read is told with file, line and field, and never passed over."""
+    known = '{"op": "connect", "time": 1, "client": "c", "connection": "a"}'
+    with pytest.raises(InvalidHistory) as error:
+        check_history([Source("h", [known, line])])
+
+    assert str(error.value).startswith("h:2: ")
+    assert text in str(error.value)
+
+
+def test_history_that_cannot_be_read_exits_with_2(tmp_path: Path) -> None:
+    """A bad line, a missing file and one that is no text are one line on stderr and 2."""
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\n")
+    for path in (write(tmp_path / "bad", [{"op": "fly"}]), "/nowhere/at/all", str(tmp_path / "binary")):
+        done = fanwire("check-history", path)
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("fanwire check-history: ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_revocations_are_read_and_not_judged_yet() -> None:
+    """`revoke` is reserved."""
+    revoke = {"op": "revoke", "time": 1, "tenant": "acme", "user": "u-1", "channels": None}
+
+    assert judge([*good_history(), revoke]).is_clean()
+
+
+def test_steady_clients_exist() -> None:
+    """The random faults have something to hit."""
+    world = World(WANTS)
+    world.wander(Random(1), 60)
+    clients: Sequence[Client] = world.clients
+
+    assert any(client.is_steady for client in clients)
