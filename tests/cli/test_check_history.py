@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from fanwire_cli.history import InvalidHistory, Kind, Report, Source, check_history
 from tests.cli.commands import fanwire
-from tests.cli.history_world import Client, Line, World, resource
+from tests.cli.history_world import Line, World, resource
 
 WANTS = (
     ("acme", [resource("acme", "orders", "*")]),
@@ -172,10 +173,8 @@ def vouch_for_too_much(lines: list[Line]) -> None:
 
 def begin_before_the_begin(lines: list[Line]) -> None:
     """A client that asked for no history gets some."""
-    connected = lines[first(lines, "connect", client="c2", connection="c2-1")]
-    told = lines[first(lines, "subscribed", connection="c2-1", recovered=None) + 1]
+    told = lines[first(lines, "subscribed", connection="c2-1") + 1]
     told["positions"]["orders"] = lines[first(lines, "published", event_id="e-3")]["position"]
-    assert connected
 
 
 def repeat_on_a_connection(lines: list[Line]) -> None:
@@ -222,7 +221,8 @@ def leak_under_our_name(lines: list[Line]) -> None:
 
 def leak_without_rights(lines: list[Line]) -> None:
     rights = lines[first(lines, "authorized", client="c1")]
-    rights["channels"] = [resource("acme", "orders", "*"), "tenant:acme:user:u-1"]
+    rights["channels"] = [f"tenant:acme:{rest}" for rest in ("resource:orders:*", "user:u-1")]
+    rights["channels"].append(resource("acme", "invoices", "2"))
 
 
 def leak_after_leaving(lines: list[Line]) -> None:
@@ -292,8 +292,8 @@ def test_fault_is_found_and_named(
     fault(lines)
     report = judge(lines)
 
-    found = {(anomaly.kind, anomaly.event_id) for anomaly in report.anomalies}
-    assert found == {(kind, event_id)}, str(report)
+    errors = [anomaly for anomaly in report.anomalies if kind is Kind.FALSE_GAP or anomaly.kind.is_error]
+    assert {(anomaly.kind, anomaly.event_id) for anomaly in errors} == {(kind, event_id)}, str(report)
     assert not report.is_clean(strict=True)
     assert report.is_clean() == (kind is Kind.FALSE_GAP)
 
@@ -336,7 +336,7 @@ def test_client_that_was_killed_owes_nothing_at_its_end() -> None:
 
 
 def library_history(*events: tuple[str, str], late: bool = False) -> list[Line]:
-    """A client library on one pattern that yields *events* as (id, channel's id); e-1 to e-4 are published."""
+    """A client library on one pattern that yields *events*, as (id, channel's id), of e-1 to e-4."""
     head = {"time": 1, "client": "lib", "connection": "lib#1"}
     world = World(())
     if late:
@@ -423,7 +423,7 @@ def _steady_frames(world: World) -> list[int]:
 def _neighbours(lines: Sequence[Line], frames: Sequence[int]) -> list[tuple[int, int]]:
     """Return pairs of frames of different events of one topic that follow each other on a connection."""
     found = []
-    for one, two in zip(frames, frames[1:], strict=False):
+    for one, two in itertools.pairwise(frames):
         a, b = lines[one], lines[two]
         is_same = a["connection"] == b["connection"] and a["event_id"] != b["event_id"]
         is_near = all(line["op"] == "event" for line in lines[one:two])
@@ -591,10 +591,13 @@ def test_revocations_are_read_and_not_judged_yet() -> None:
     assert judge([*good_history(), revoke]).is_clean()
 
 
-def test_steady_clients_exist() -> None:
-    """The random faults have something to hit."""
-    world = World(WANTS)
-    world.wander(Random(1), 60)
-    clients: Sequence[Client] = world.clients
+def test_random_faults_have_something_to_hit() -> None:
+    """Most random histories have frames that must be where they are."""
+    hit = 0
+    for seed in range(20):
+        world = World(WANTS)
+        world.wander(Random(seed), 40)
+        world.finish()
+        hit += len(_steady_frames(world)) > 1
 
-    assert any(client.is_steady for client in clients)
+    assert hit >= 10

@@ -17,7 +17,7 @@ import pytest
 from aiohttp.web_protocol import RequestHandler
 from prometheus_client.parser import text_string_to_metric_families
 
-from fanwire_edge import connection
+from fanwire_edge import reception
 from fanwire_edge.broadcaster import SECOND_READ_WRITES
 from fanwire_edge.config import load
 from fanwire_edge.core.fanout import BATCH_BYTES
@@ -187,7 +187,7 @@ HEADER_BYTES = inspect.signature(RequestHandler).parameters["max_line_size"].def
     ("row", "bound"),
     [
         ("a command", f"{MAX_COMMAND_BYTES:,} bytes"),
-        ("commands waiting on a connection", f"{connection.MAX_WAITING_COMMANDS}"),
+        ("commands waiting on a connection", f"{reception.MAX_WAITING}"),
         ("a batch", f"{BATCH_BYTES // 1024} KB of frames"),
         ("request headers", f"{Settings().edge.upgrade_seconds:g} s, {HEADER_BYTES:,} bytes a line"),
         ("how far behind", f"then abort after {DeliveryLimits(1, 1, 1).close_seconds:g} s"),

@@ -46,9 +46,7 @@ TOO_BIG: list[tuple[str, Sequence[bytes]]] = [
 
 
 @pytest.mark.parametrize(("_", "frames"), TOO_BIG, ids=[row[0] for row in TOO_BIG])
-async def test_a_command_of_more_closes_with_1009(
-    edge: RunningEdge, _: str, frames: Sequence[bytes]
-) -> None:
+async def test_a_command_of_more_closes_with_1009(edge: RunningEdge, _: str, frames: Sequence[bytes]) -> None:
     """As soon as it is known to be too big; the client is told not to come back."""
     async with edge.client() as client:
         client.writer.write(b"".join(frames))

@@ -393,9 +393,7 @@ async def test_the_clients_of_others_get_along_with_the_edge(edge: RunningEdge, 
         assert another.close_code == 1000
 
 
-async def test_who_leaves_during_the_handshake_leaves_nothing_behind(
-    edge: RunningEdge, tenant: str
-) -> None:
+async def test_who_leaves_during_the_handshake_leaves_nothing_behind(edge: RunningEdge, tenant: str) -> None:
     """No connection, and no line in the log that looks like a fault of ours."""
     request = upgrade_request(f"Authorization: Bearer {edge.token(tenant)}")
     for _ in range(50):

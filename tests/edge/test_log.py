@@ -64,7 +64,9 @@ async def test_a_broken_entry_is_counted_told_of_and_skipped_and_the_topic_flows
     """What stands before and behind it is delivered; the line names the entry and not its content."""
     before = await edge.metric("events_invalid_total")
     async with edge.client(tenant) as client:
-        await client.call({"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed")
+        await client.call(
+            {"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed"
+        )
         edge.add_event("orders", tenant, 1)
         broken_id = edge.add("orders", entry)
         last_id = edge.add_event("orders", tenant, 2)
@@ -83,7 +85,9 @@ async def test_further_fields_of_an_entry_are_ignored(edge: RunningEdge, tenant:
     """Beside `e`, and inside the record: newer publishers may say more."""
     record = msgpack.unpackb(encode_event(order(tenant, 1))) | {"colour": "blue"}
     async with edge.client(tenant) as client:
-        await client.call({"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:1"}, "subscribed")
+        await client.call(
+            {"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:1"}, "subscribed"
+        )
         edge.add("orders", {b"x": b"1", b"e": msgpack.packb(record), b"y": b"2"})
 
         assert (await client.message())["payload"]["number"] == 1
@@ -92,7 +96,9 @@ async def test_further_fields_of_an_entry_are_ignored(edge: RunningEdge, tenant:
 async def test_a_frame_carries_all_that_the_event_said(edge: RunningEdge, tenant: str) -> None:
     """The envelope of PROTOCOL §3: the event's own id and time, and where it stands."""
     async with edge.client(tenant) as client:
-        await client.call({"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:1"}, "subscribed")
+        await client.call(
+            {"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:1"}, "subscribed"
+        )
         payload = {"text": "ä€😀", "number": -1.5, "list": [None, True, {}], "big": 2**63}
         entry_id = edge.add_event(
             "orders", tenant, 1, id="e-1", payload=payload, time=1_772_143_200_123, correlation_id="req-7"
@@ -177,7 +183,9 @@ async def test_reserved_topics_feed_no_resource_channel(edge: RunningEdge, tenan
     """An event with a resource there is counted and goes nowhere."""
     before = await edge.metric("events_unroutable_total")
     async with edge.client(tenant) as client:
-        await client.call({"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed")
+        await client.call(
+            {"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed"
+        )
         edge.add_event(topic, tenant, 1)
         edge.add_event(topic, tenant, to=("user", "u-1"), resource=None, type="last")
         await client.message("last")
@@ -204,7 +212,9 @@ async def test_order_holds_across_the_channels_of_a_topic(edge: RunningEdge, ten
 async def test_a_new_topic_is_found_at_once_when_its_publisher_tells(edge: RunningEdge, tenant: str) -> None:
     """Through the control stream, and read from its first entry."""
     async with edge.client(tenant) as client, edge.publisher() as publisher:
-        await client.call({"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed")
+        await client.call(
+            {"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed"
+        )
         began = time.monotonic()
         topic = f"new-{tenant}"
         at = await publisher.publish(topic, "first", None, tenant=tenant, resource=("orders", "1"))
@@ -215,12 +225,12 @@ async def test_a_new_topic_is_found_at_once_when_its_publisher_tells(edge: Runni
         assert (await client.positions())[topic] == str(at)
 
 
-async def test_a_new_topic_is_found_by_the_set_alone(
-    edge: RunningEdge, tenant: str
-) -> None:
+async def test_a_new_topic_is_found_by_the_set_alone(edge: RunningEdge, tenant: str) -> None:
     """Any program that can XADD and SADD is a publisher; nothing of the topic is missed."""
     async with edge.client(tenant) as client:
-        await client.call({"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed")
+        await client.call(
+            {"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed"
+        )
         topic = f"quiet-{tenant}"
         for number in range(3):
             edge.add_event(topic, tenant, number)
@@ -243,7 +253,9 @@ async def test_a_broken_control_entry_stops_nothing(edge: RunningEdge, tenant: s
     async with edge.client(tenant) as client, edge.publisher() as publisher:
         edge.redis.server.execute("XADD", key, "*", "e", entry)
         edge.redis.server.execute("XADD", key, "*", "other", "field")
-        await client.call({"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed")
+        await client.call(
+            {"type": "subscribe", "channel": f"tenant:{tenant}:resource:orders:*"}, "subscribed"
+        )
         topic = f"after-{tenant}"
         await publisher.publish(topic, "first", None, tenant=tenant, resource=("orders", "1"))
         assert (await client.message())["offset"].startswith(f"{topic}@")

@@ -11,7 +11,7 @@ import logging
 from random import Random
 
 from fanwire_edge.connection import Connection, State
-from fanwire_edge.core.drain import DrainLimits, plan_drain, retry_after_ms
+from fanwire_edge.core.drain import DrainLimits, retry_after_ms
 from fanwire_edge.edge import Edge
 from fanwire_protocol.codes import CloseCode
 
@@ -61,12 +61,8 @@ class Drain:
         began = clock()
         await asyncio.sleep(self._limits.first_at)
         waiting = self._waiting()
-        plan = plan_drain(len(waiting), self._limits)
-        if plan.is_hurried:
-            fields = {"connections": len(waiting), "per_second": round(plan.per_second)}
-            logger.warning("drain_hurried", extra=fields)
         for index, connection in enumerate(waiting):
-            ahead = began + plan.goodbye_at(index) - clock()
+            ahead = began + self._limits.goodbye_at(index) - clock()
             if ahead > 0 or index % _AT_ONCE == 0:
                 await asyncio.sleep(max(0, ahead))
                 # In the middle of a delivery it would miss the rest of a batch that others got.

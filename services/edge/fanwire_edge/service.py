@@ -156,7 +156,7 @@ class Service:
     async def _stop_when_told(self) -> None:
         """Drain at the first signal, and hurry at the second."""
         told = asyncio.Event()
-        drain = Drain(self._edge, self._settings.edge.drain_limits(self._edge.limits.close_seconds), Random())
+        drain = Drain(self._edge, self._settings.edge.drain_limits(), Random())
 
         def tell() -> None:
             if told.is_set():

@@ -46,11 +46,9 @@ class EdgeSettings:
     drain_grace_seconds: float = setting(2.0, "2", minimum=0, maximum=3600)
     drain_per_second: int = setting(200, "200", minimum=1)
 
-    def drain_limits(self, answer_seconds: float) -> DrainLimits:
-        """Return the limits of a drain in which clients have *answer_seconds* for their last answer."""
-        return DrainLimits(
-            self.drain_per_second, self.drain_grace_seconds, self.drain_seconds, answer_seconds
-        )
+    def drain_limits(self) -> DrainLimits:
+        """Return the limits of a drain."""
+        return DrainLimits(self.drain_per_second, self.drain_grace_seconds, self.drain_seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ stands, wherever the server begins. What a lane passes is either delivered, or c
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fanwire_cli.history.truth import Part, Truth
@@ -27,9 +28,13 @@ class Lane:
         self.at = at
         self.since = since
 
-    def is_behind(self, pair: int) -> bool:
-        """Tell whether *pair* was passed already."""
-        return self.at > 0 and pair <= self.pairs[self.at - 1]
+    def waits_for(self, pair: int) -> bool:
+        """Tell whether *pair* is still to come here."""
+        pairs, at = self.pairs, self.at
+        if at == len(pairs) or pairs[at] >= pair:
+            return at < len(pairs) and pairs[at] == pair
+        index = bisect_left(pairs, pair, at)
+        return index < len(pairs) and pairs[index] == pair
 
     def pass_through(self, pair: int) -> list[int]:
         """Move behind *pair* and return what else lies on the way."""

@@ -79,7 +79,9 @@ class Session:
         elif self._is_legitimate(step, pair, connection):
             lanes = self._lanes_of(connection, pair) if pair < self._truth.placed else []
             # Without a lane that waits for it, it may lie before the begin.
-            is_early = all(lane.is_behind(pair) for lane in lanes) and self._is_early(step, pair, connection)
+            is_early = not any(lane.waits_for(pair) for lane in lanes) and self._is_early(
+                step, pair, connection
+            )
             self._take(step, pair, connection, is_early)
             for lane in lanes:
                 self._pass(lane, lane.pass_through(pair), connection, step.line)
@@ -165,14 +167,18 @@ class Session:
 
     def _pass(self, lane: Lane, passed: Iterable[int], connection: Connection | None, line: int) -> None:
         for pair in passed:
-            if pair in self._got or pair in self._holes:
-                continue
-            if lane.since is not None and (self._truth.event(pair).begun or 0) < lane.since:
+            if pair in self._got or pair in self._holes or not self._is_due(lane, pair, connection):
                 continue
             if self._gaps.cover(pair):
                 self.told.add(pair)
             else:
                 self._holes[pair] = _Hole(connection, line, _DUE if connection is None else _PASSED)
+
+    def _is_due(self, lane: Lane, pair: int, connection: Connection | None) -> bool:
+        if lane.since is not None and (self._truth.event(pair).begun or 0) < lane.since:
+            return False
+        name = "" if connection is None else connection.told.connection
+        return self._rights.permit(self._truth.channel(pair), name)
 
     # Everything else
 

@@ -18,6 +18,8 @@ __all__ = ["RedisRegistry"]
 
 REPLY_SECONDS = 2.0
 _PARTITIONS = "partitions"
+# Writing to a connection that was reset a moment ago is a RuntimeError under uvloop, and no OSError.
+_BROKEN = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 class RedisRegistry:
@@ -62,5 +64,5 @@ async def _mapped_errors() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(2 * REPLY_SECONDS):
             yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except _BROKEN as error:
         raise TailLost(f"{type(error).__name__}: {error}") from error

@@ -27,6 +27,8 @@ T = TypeVar("T")
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
 CONNECT_SECONDS = 2.0
+# Writing to a connection that was reset a moment ago is a RuntimeError under uvloop, and no OSError.
+_BROKEN = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 class RedisWire:
@@ -91,7 +93,7 @@ class RedisWire:
         try:
             async with asyncio.timeout(seconds):
                 return await exchange
-        except (RedisError, OSError, TimeoutError) as error:
+        except _BROKEN as error:
             await self.close()
             raise TailLost(f"{type(error).__name__}: {error}") from error
         except BaseException:
