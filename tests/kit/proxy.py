@@ -95,7 +95,7 @@ class FaultProxy:
     async def accept(self) -> None:
         """Accept connections again after refuse()."""
         if self._server is None:
-            listener = _tcp_socket()
+            listener = socket.socket()
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # What a listener has, its connections inherit, the window among it.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
@@ -160,7 +160,7 @@ class FaultProxy:
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with asyncio.timeout(CONNECT_SECONDS):
-            connection = _tcp_socket()
+            connection = socket.socket()
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
             connection.setblocking(False)
@@ -176,11 +176,6 @@ class FaultProxy:
             group.create_task(_forward(client, link.target, self.up))
             group.create_task(_forward(target, link.client, self.down))
         raise _Ended
-
-
-def _tcp_socket() -> socket.socket:
-    # asyncio sends without delay only where it is told that this is TCP; else replies wait for 40 ms.
-    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
 
 
 async def _raise_once_ended(link: _Link) -> None:

@@ -1,55 +1,46 @@
-"""The ports over a small broker in this process, for development and tests (DESIGN "Shape").
-
-It keeps what the edge relies on in Redis: ids that grow, counts of what was ever added, an identity that a
-restart changes, a read that wakes when something is added, and connections that die with the broker.
-"""
+"""The ports over a small broker in this process, for development and tests (DESIGN "Shape")."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 import time
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fanwire_edge.core.continuity import order_of
 from fanwire_edge.core.follower import ReadReply, ReadRequest
 from fanwire_edge.core.page import Order, RawPage
-from fanwire_edge.core.principal import InvalidToken, Principal
 from fanwire_edge.core.stream import Entry, Stream, StreamInfo
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.position import BEGINNING
 
-__all__ = ["MemoryArchive", "MemoryBroker", "MemoryRegistry", "MemoryTail", "MemoryVerifier"]
+__all__ = ["MemoryArchive", "MemoryBroker", "MemoryRegistry", "MemoryTail"]
 
 
 @dataclass(slots=True)
 class _Log:
-    """The entries of one stream; `added` counts those ever added."""
+    """One stream; `added` counts the entries ever added."""
 
     entries: list[Entry] = field(default_factory=list)
     added: int = 0
     last_id: str = BEGINNING
 
     def place(self, order: Order) -> int:
-        """Return the index of the first entry with id ≥ *order*."""
         return bisect_left(self.entries, order, key=lambda entry: order_of(entry.id))
 
     def after(self, entry_id: str, count: int) -> Sequence[Entry]:
-        """Return at most *count* entries behind *entry_id*."""
-        start = bisect_right(self.entries, order_of(entry_id), key=lambda entry: order_of(entry.id))
-        return self.entries[start : start + count]
+        time_ms, sequence = order_of(entry_id)
+        return self.entries[(start := self.place((time_ms, sequence + 1))) : start + count]
 
     def holds(self, entry_id: str) -> bool:
-        """Tell whether the entry is there."""
         index = self.place(order_of(entry_id))
         return index < len(self.entries) and self.entries[index].id == entry_id
 
     def info(self) -> StreamInfo:
-        """Return what `XINFO STREAM` would say."""
-        first_id = self.entries[0].id if self.entries else None
-        return StreamInfo(len(self.entries), self.added, first_id, self.last_id)
+        first = self.entries[0].id if self.entries else None
+        return StreamInfo(len(self.entries), self.added, first, self.last_id)
 
 
 class MemoryBroker:
@@ -61,7 +52,7 @@ class MemoryBroker:
         self.topics: set[str] = set()
         self.partitions: int | None = None
         self._logs: dict[Stream, _Log] = {}
-        self._readers: set[asyncio.Event] = set()
+        self.readers: set[asyncio.Event] = set()
 
     def add(self, stream: Stream, data: bytes | None) -> str:
         """Append an entry, wake who waits for it and return its id; None stands for a missing field."""
@@ -76,8 +67,7 @@ class MemoryBroker:
 
     def trim(self, stream: Stream, length: int) -> None:
         """Keep the youngest *length* entries of *stream*."""
-        entries = self.log(stream).entries
-        del entries[: max(0, len(entries) - length)]
+        del self.log(stream).entries[: -length or None]
 
     def remove(self, stream: Stream, entry_id: str) -> None:
         """Delete one entry."""
@@ -96,31 +86,33 @@ class MemoryBroker:
     def restart(self) -> None:
         """Come back as another one, with nothing of what was there."""
         self.stop()
-        self.__init__()  # type: ignore[misc]  # a restart is a new beginning
+        self._logs.clear()
+        self.topics.clear()
+        self.identity, self.partitions, self.is_running = secrets.token_hex(20), None, True
 
     def log(self, stream: Stream) -> _Log:
         """Return a stream's log, empty where there is none."""
         return self._logs.get(stream, _Log())
 
     async def news(self, seconds: float) -> None:
-        """Wait until something is added or the broker goes away, for at most *seconds*."""
+        """Wait until something is added, or the broker goes away, or *seconds* are over."""
         news = asyncio.Event()
-        self._readers.add(news)
+        self.readers.add(news)
         try:
             async with asyncio.timeout(seconds):
                 await news.wait()
         except TimeoutError:
             pass  # No news either.
         finally:
-            self._readers.discard(news)
+            self.readers.discard(news)
 
     def _wake(self) -> None:
-        for reader in self._readers:
+        for reader in self.readers:
             reader.set()
 
 
 class _Connected:
-    """Something that has a connection to a broker, which lasts as long as the broker's identity."""
+    """What has a connection to a broker, which lasts as long as the broker's identity."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
@@ -159,8 +151,8 @@ class MemoryTail(_Connected):
     async def read(self, request: ReadRequest) -> ReadReply:
         """Prove, then read; cancelling it drops the connection."""
         self._check()
-        broker, cursors = self._broker, request.cursors
-        unproven = frozenset(each for each in request.prove if not broker.log(each).holds(cursors[each]))
+        broker, log, cursors = self._broker, self._broker.log, request.cursors
+        unproven = frozenset(each for each in request.prove if not log(each).holds(cursors[each]))
         deadline = time.monotonic() + (request.block_ms or 0) / 1000
         entries = self._entries(request)
         try:
@@ -174,8 +166,8 @@ class MemoryTail(_Connected):
         return ReadReply(broker.identity if request.identify else None, unproven, entries)
 
     def _entries(self, request: ReadRequest) -> Mapping[Stream, Sequence[Entry]]:
-        logs = {stream: self._broker.log(stream) for stream in request.cursors}
-        found = {each: log.after(request.cursors[each], request.count) for each, log in logs.items()}
+        log, count = self._broker.log, request.count
+        found = {stream: log(stream).after(place, count) for stream, place in request.cursors.items()}
         return {stream: entries for stream, entries in found.items() if entries}
 
 
@@ -186,9 +178,9 @@ class MemoryArchive(_Connected):
         """Return at most *count* entries from *start* on, with what proves their continuity."""
         identity, log = self._connect(), self._broker.log(stream)
         index = log.place(start)
-        before_id = log.entries[index - 1].id if index else None
-        entries = tuple(log.entries[index : index + count])
-        return RawPage(stream, identity[:8], start, before_id, log.info().removed, entries)
+        before, found = log.entries[:index], log.entries[index : index + count]
+        before_id = before[-1].id if before else None
+        return RawPage(stream, identity[:8], start, before_id, log.info().removed, tuple(found))
 
 
 class MemoryRegistry(_Connected):
@@ -204,17 +196,3 @@ class MemoryRegistry(_Connected):
         """Return the registered topics."""
         self._connect()
         return frozenset(self._broker.topics)
-
-
-class MemoryVerifier:
-    """The port `Verifier`: knows the bearers of some tokens by heart."""
-
-    def __init__(self, principals: Mapping[str, Principal]) -> None:
-        self._principals = dict(principals)
-
-    async def verify(self, token: str) -> Principal:
-        """Return whose token it is; raises InvalidToken."""
-        try:
-            return self._principals[token]
-        except KeyError:
-            raise InvalidToken("nobody bears this token") from None

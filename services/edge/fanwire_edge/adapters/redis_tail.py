@@ -1,4 +1,4 @@
-"""The tail on Redis: one connection, one pipeline a round trip, the proofs before the read."""
+"""The tail on Redis: one connection, one pipeline a round trip, the proofs behind the read (ADR 0006)."""
 
 from __future__ import annotations
 
@@ -41,16 +41,20 @@ class RedisTail:
         return {stream: info_of(reply) for stream, reply in zip(asked, replies, strict=True)}
 
     async def read(self, request: ReadRequest) -> ReadReply:
-        """Prove, then read, in one pipeline."""
+        """Read, then prove where it was read from, in one pipeline.
+
+        Redis carries out what stands behind a blocking read when that has ended, so that an old cursor
+        which is still there then was there at the read.
+        """
         proofs = [(s, entry_id) for s, entry_id in request.cursors.items() if s in request.prove]
         commands: list[Command] = [("INFO", "replication")] if request.identify else []
+        commands.append(self._xread(request))
         for stream, entry_id in proofs:
             commands.append(("XRANGE", self._wire.key(stream), entry_id, entry_id, "COUNT", 1))
-        commands.append(self._xread(request))
         seconds = REPLY_SECONDS + (request.block_ms or 0) / 1000
         replies = await self._wire.exchange(commands, seconds)
         identity = identity_of(replies.pop(0)) if request.identify else None
-        entries = self._entries(request, replies.pop())
+        entries = self._entries(request, replies.pop(0))
         unproven = frozenset(
             stream for (stream, _), found in zip(proofs, replies, strict=True) if not checked(found)
         )
