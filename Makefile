@@ -30,6 +30,7 @@ check: setup
 
 test: setup system check
 	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m tests.coverage_by_twin
 
 run: setup
 	$(BIN)/fanwire dev

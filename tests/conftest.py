@@ -6,8 +6,13 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.kit.redis_server import RedisServer, SharedRedis
+
+# A busy machine may take a second for any example.
+settings.register_profile("fanwire", deadline=None)
+settings.load_profile("fanwire")
 
 _numbers = itertools.count(1)
 

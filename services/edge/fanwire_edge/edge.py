@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from fanwire_edge.core.answers import Answer, Greeting
 from fanwire_edge.core.desk import Desk, Place
 from fanwire_edge.core.duplicates import Duplicates
-from fanwire_edge.core.gauges import Gauges
 from fanwire_edge.core.hub import Hub, Lag
 from fanwire_edge.core.log import Log
 from fanwire_edge.core.page import Pages
@@ -20,7 +19,7 @@ from fanwire_edge.core.policy import Policies, Policy
 from fanwire_edge.core.record import Record, Slot
 from fanwire_edge.core.resume import Resumption, resume
 from fanwire_edge.core.stream import CONTROL, Stream
-from fanwire_edge.core.tally import Tally
+from fanwire_edge.core.tally import Gauges, Tally
 from fanwire_edge.core.websocket import text_frame
 from fanwire_edge.core.wheel import Wheel
 from fanwire_edge.history import History

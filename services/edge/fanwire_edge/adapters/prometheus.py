@@ -14,8 +14,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from fanwire_edge.core.gauges import Gauges
-from fanwire_edge.core.tally import LATENCY_BUCKETS_MS, Tally
+from fanwire_edge.core.tally import LATENCY_BUCKETS_MS, Gauges, Tally
 
 __all__ = ["EdgeCollector", "edge_registry"]
 

@@ -1,4 +1,4 @@
-"""The tally: what an edge counts, as plain integers.
+"""The tally: what an edge counts, as plain integers, and how it is at one moment.
 
 The hot path adds to attributes once per batch, never per recipient; an adapter shows them to operators.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from dataclasses import dataclass
 
-__all__ = ["LATENCY_BUCKETS_MS", "Tally"]
+__all__ = ["LATENCY_BUCKETS_MS", "Gauges", "Tally"]
 
 # Upper bounds in milliseconds; what lies above is in the last, open bucket.
 LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -42,3 +43,19 @@ class Tally:
         """Count the time of one event from the broker's clock to the end of its batch's writes."""
         self.latency_counts[bisect_left(LATENCY_BUCKETS_MS, milliseconds)] += 1
         self.latency_sum_ms += max(0, milliseconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Readings of one moment; sizes in bytes, times in seconds."""
+
+    connections_active: int
+    connections_behind: int
+    subscriptions: int
+    channels_active: int
+    log_bytes: int
+    log_records: int
+    history_bytes: int
+    history_reads: int
+    tail_reading: bool
+    tail_lag_seconds: float
