@@ -43,6 +43,10 @@ class Writer:
         positions = await self._publisher.publish_many(events)
         return self._note(events, positions)
 
+    def use(self, publisher: Publisher) -> None:
+        """Go on with another publisher, which knows nothing of the broker's time before."""
+        self._publisher = publisher
+
     def note_renewal(self) -> None:
         """Note that a log which ended with the last event was removed."""
         self.renewals.append(self.written[-1].position)

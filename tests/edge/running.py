@@ -127,7 +127,7 @@ def edge_process(
 
 @asynccontextmanager
 async def running_edge(
-    redis: SharedRedis, *, environment: Mapping[str, str] | None = None, **settings: str
+    redis: SharedRedis, *, environment: Mapping[str, str] | None = None, **settings: str | None
 ) -> AsyncIterator[RunningEdge]:
     """Run an edge, which knows the topic `orders`, until the block ends.
 
@@ -142,9 +142,9 @@ async def running_edge(
         assert await stop(edge) == 0, process.output[-4000:]
 
 
-async def stop(edge: RunningEdge) -> int:
-    """Send SIGTERM, check the whole output and return the exit status."""
-    if edge.process.returncode is None:
+async def stop(edge: RunningEdge, *, is_told: bool = False) -> int:
+    """Send SIGTERM, unless it was told already, check the whole output and return the exit status."""
+    if edge.process.returncode is None and not is_told:
         edge.process.child.terminate()
     status = await edge.process.wait_for_exit()
     output = edge.process.output

@@ -359,7 +359,7 @@ async def test_since_an_earlier_position_brings_what_lies_between(
         wanted = {"positions": (await client.positions()) | {"orders": since}, "offset": f"orders@{since}"}
         client.send({"type": "subscribe", "channel": orders(tenant), "since": wanted[form], "id": 1})
         answer = await client.message("subscribed")
-        frames = []
+        frames: list[dict[str, Any]] = []
         while len(frames) < 2:
             # One offset says nothing of the other topics, and what they held may be gaps.
             message = await client.message()
@@ -448,7 +448,8 @@ async def test_many_commands_are_answered_in_order_while_events_pour_in(
         for burst in range(10):
             client.send(*({"type": "ping", "id": burst * 40 + n} for n in range(40)))
             await publisher.publish("orders", "order.updated", burst, tenant=tenant, resource=("orders", "1"))
-        pongs, events = [], []
+        pongs: list[int] = []
+        events: list[int] = []
         while len(pongs) < 400 or len(events) < 10:
             message = await client.message()
             if message["type"] == "pong":

@@ -313,7 +313,7 @@ async def test_connected_says_everything(edge: RunningEdge, tenant: str) -> None
     assert uuid.UUID(frame["eventId"]).version == 7
     payload = frame["payload"]
     client_id = payload["clientId"]
-    assert uuid.UUID(client_id)
+    assert str(uuid.UUID(client_id)) == client_id
     positions = payload.pop("positions")
     assert payload == {
         "clientId": client_id,

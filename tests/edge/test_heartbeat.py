@@ -99,6 +99,7 @@ async def test_a_connection_ends_when_its_token_does(brisk_edge: RunningEdge) ->
         assert "pong" in types(end.messages)
         client.send_frame((4001).to_bytes(2, "big"), CLOSE)
         assert await client.rest() == b""
+    await eventually(lambda: time.time() >= expires_at)
     async with await brisk_edge.dial() as again:
         assert (await again.ask(upgrade_request(token))).status == 401
 

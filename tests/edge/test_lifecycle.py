@@ -31,7 +31,7 @@ async def test_sigterm_says_goodbye_to_everyone_and_the_edge_ends_with_zero(
                 delays.add(end.farewell["retryAfterMs"])
                 await client.answer_close(1012)
         assert len(delays) > 4
-        assert await stop(edge) == 0
+        assert await stop(edge, is_told=True) == 0
         assert "edge_stopped" in edge.process.output
 
 
@@ -39,8 +39,10 @@ async def test_while_it_drains_newcomers_get_503_and_events_still_come(
     shared_redis: SharedRedis, loop_name: str
 ) -> None:
     """Not ready from the first moment; who is still here is served until told to go."""
-    settings = {"EDGE__LOOP": loop_name, "EDGE__DRAIN_GRACE_SECONDS": "1"}
-    async with running_edge(shared_redis, **settings) as edge, edge.client() as client:
+    async with (
+        running_edge(shared_redis, EDGE__LOOP=loop_name, EDGE__DRAIN_GRACE_SECONDS="1") as edge,
+        edge.client() as client,
+    ):
         await client.call({"type": "subscribe", "channel": "tenant:acme:resource:orders:*"}, "subscribed")
         token = f"Authorization: Bearer {edge.token()}"
         edge.process.signal(signal.SIGTERM)
@@ -57,19 +59,23 @@ async def test_while_it_drains_newcomers_get_503_and_events_still_come(
         end = await client.closing()
         assert end.code == 1012
         await client.answer_close(1012)
+        assert await stop(edge, is_told=True) == 0
 
 
 async def test_who_does_not_answer_the_goodbye_does_not_hold_the_edge_up(
     shared_redis: SharedRedis, loop_name: str
 ) -> None:
     """A client that says nothing, and a request that never ended, are aborted."""
-    async with running_edge(shared_redis, EDGE__LOOP=loop_name) as edge, edge.client() as client:
-        async with await edge.dial() as half:
-            half.writer.write(b"GET /ws HTTP/1.1\r\n")
-            edge.process.signal(signal.SIGTERM)
-            assert (await client.closing()).code == 1012
-            assert await edge.process.wait_for_exit(6) == 0
-            assert await client.rest() == b""
+    async with (
+        running_edge(shared_redis, EDGE__LOOP=loop_name) as edge,
+        edge.client() as client,
+        await edge.dial() as half,
+    ):
+        half.writer.write(b"GET /ws HTTP/1.1\r\n")
+        edge.process.signal(signal.SIGTERM)
+        assert (await client.closing()).code == 1012
+        assert await edge.process.wait_for_exit(6) == 0
+        assert await client.rest() == b""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -96,7 +102,7 @@ async def test_an_edge_that_waits_for_its_broker_is_alive_not_ready_and_can_be_s
                 async with edge.client() as client:
                     await client.silence()
             process.signal(number)
-            assert await stop(edge) == 0
+            assert await stop(edge, is_told=True) == 0
 
 
 async def test_what_is_published_after_ready_is_delivered(shared_redis: SharedRedis, loop_name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.edge.running import edge_process
 from tests.kit.redis_server import SharedRedis
 from tests.kit.tokens import SECRET
 
-WRONG: list[tuple[str, dict[str, str], str]] = [
+WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("a number that is none", {"EDGE__MAX_CONNECTIONS": "many"}, "FANWIRE_EDGE__MAX_CONNECTIONS"),
     ("a port out of range", {"EDGE__OPS_PORT": "65536"}, "FANWIRE_EDGE__OPS_PORT"),
     ("a misspelt setting", {"EDGE__MAX_CONECTIONS": "1"}, "FANWIRE_EDGE__MAX_CONECTIONS"),
@@ -30,7 +31,7 @@ WRONG: list[tuple[str, dict[str, str], str]] = [
 ]
 
 
-async def refused(redis: SharedRedis, settings: dict[str, str]) -> str:
+async def refused(redis: SharedRedis, settings: dict[str, Any]) -> str:
     """Return the one line with which an edge of *settings* does not start."""
     process, _, _ = edge_process(redis, **settings)
     async with process:
@@ -44,7 +45,7 @@ async def refused(redis: SharedRedis, settings: dict[str, str]) -> str:
 
 @pytest.mark.parametrize(("_", "settings", "name"), WRONG, ids=[row[0] for row in WRONG])
 async def test_a_wrong_setting_stops_the_start_with_one_line_that_names_it(
-    shared_redis: SharedRedis, _: str, settings: dict[str, str], name: str
+    shared_redis: SharedRedis, _: str, settings: dict[str, Any], name: str
 ) -> None:
     """And a value that would work; no secret stands in it."""
     line = await refused(shared_redis, settings)

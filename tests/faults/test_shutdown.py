@@ -32,14 +32,15 @@ async def test_sigterm_under_load_sends_everybody_home(shared_redis: SharedRedis
     ):
         listeners = [await stack.enter_async_context(listening(edge.url, ALL_OF_ACME)) for _ in range(20)]
         async with asyncio.TaskGroup() as tasks:
-            load = tasks.create_task(_write_until_cancelled(writer))
+            stopped = asyncio.Event()
+            tasks.create_task(_write_until(stopped, writer))
             await eventually(lambda: listeners[-1].count > 200)
             edge.process.signal(signal.SIGTERM)
             told = time.monotonic()
             await eventually(lambda: all(each.is_closed for each in listeners), 15)
             status = await edge.process.wait_for_exit()
             say(f"ended {1000 * (time.monotonic() - told):.0f} ms after SIGTERM with {status}")
-            load.cancel()
+            stopped.set()
 
         assert status == 0
         for listener in listeners:
@@ -47,8 +48,8 @@ async def test_sigterm_under_load_sends_everybody_home(shared_redis: SharedRedis
             assert not check(listener, writer.written, ended=True).missing
 
 
-async def _write_until_cancelled(writer: Writer) -> None:
-    while True:
+async def _write_until(stopped: asyncio.Event, writer: Writer) -> None:
+    while not stopped.is_set():
         await writer.write("orders", 3)
         await writer.write("invoices", 3)
 

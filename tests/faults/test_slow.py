@@ -164,7 +164,7 @@ async def test_client_that_pauses_for_a_moment_catches_up_from_the_log(
             )
         ]
         behind = 0
-        for number in range(rounds(40, 1000)):
+        for number in range(rounds(40, 400)):
             behind += await _pause_for_a_moment(chance, edge, writer, listeners, number)
         reports = await finish(writer, listeners)
 

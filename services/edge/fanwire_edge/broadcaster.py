@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from fanwire_edge.core import answers
@@ -18,7 +18,7 @@ from fanwire_edge.core.decoding import decode_entries
 from fanwire_edge.core.fanout import batches, reach
 from fanwire_edge.core.follower import Follower, Loss
 from fanwire_edge.core.record import Record, gap_record
-from fanwire_edge.core.stream import CONTROL, Entry, Stream
+from fanwire_edge.core.stream import CONTROL, Entry, Stream, StreamInfo
 from fanwire_edge.core.topics import Topics
 from fanwire_edge.edge import Edge, wire_of
 from fanwire_edge.ports import Archive, Tail, TailLost
@@ -49,6 +49,8 @@ class Broadcaster:
         self._follower = follower
         self._topics = topics
         self._random = random
+        # Whether the duplicates of the present broker's log are known.
+        self._is_remembered = True
 
     async def run(self) -> None:
         """Follow the log for ever; ends only by cancellation."""
@@ -84,8 +86,14 @@ class Broadcaster:
         losses = follower.adopt(identity, infos)
         if losses:
             logger.warning("broker_identity_changed", extra={"streams": len(losses)})
-            self._edge.history.pages.clear()
             await self._deliver(self._logged(self._gap(loss) for loss in losses if loss.stream != CONTROL))
+            self._edge.history.pages.clear()
+            # What stood in the log of before may be gone; then its copy is the event.
+            self._edge.duplicates.clear()
+            self._is_remembered = False
+        if not self._is_remembered:
+            await self._remember(infos)
+            self._is_remembered = True
         await self._follow_new(from_start=not is_first)
         logger.info("broker_reading", extra={"broker": identity[:8], "streams": len(follower.streams)})
 
@@ -95,14 +103,18 @@ class Broadcaster:
             return
         new = [stream for stream in wanted if stream not in followed]
         infos = await self._tail.inspect(new)
-        for stream in new:
-            if not from_start:
-                await remember_recent(self._archive, self._edge.duplicates, stream, infos[stream])
+        if not from_start:
+            await self._remember(infos)
         for stream in new:
             # What happened on the control stream before is history; what is due is in hashes.
             self._follower.follow(stream, infos[stream], from_start=from_start and stream != CONTROL)
             self._edge.log.anchor(stream, self._follower.position(stream))
         self._edge.positions = self._follower.positions
+
+    async def _remember(self, infos: Mapping[Stream, StreamInfo]) -> None:
+        identity = self._follower.identity or ""
+        for stream, info in infos.items():
+            await remember_recent(self._archive, self._edge.duplicates, identity[:8], stream, info)
 
     async def _follow(self) -> None:
         for reads in itertools.count(1):

@@ -41,13 +41,16 @@ def fall_behind(edge: Edge, connection: Connection) -> Lag:
 
 
 def begin_replay(
-    edge: Edge, connection: Connection, resumption: Resumption, keys: Set[str], joined: Set[str]
+    edge: Edge, connection: Connection, resumption: Resumption, keys: Set[str], new: Set[str]
 ) -> None:
-    """Let *connection* read what *keys* and *joined* are due from the starts of *resumption* on."""
+    """Let *connection* read what *keys* are due from the starts of *resumption* on; *new* came just now."""
+    edge.tally.resumes["partial" if resumption.unproven else "recovered"] += 1
+    given = connection.coverage.given(connection.keys, keys, new)
+    connection.coverage.resume(keys, resumption.starts)
     if not resumption.starts:
         return
     lag = connection.lag or fall_behind(edge, connection)
-    lag.replay = Replay(keys, resumption.starts, lag.positions, joined, connection.joined_at)
+    lag.replay = Replay(keys, resumption.starts, lag.positions, given)
     lag.is_resuming = True
     edge.pump.schedule(connection)
 
@@ -88,6 +91,9 @@ def _replay_on(edge: Edge, connection: Connection, lag: Lag, replay: Replay) -> 
     step = replay.step(edge.log, edge.history.pages, wire_of)
     if step.missing is not None:
         edge.history.want([step.missing], connection)
+        return
+    if step.loss is not None and not lag.is_resuming:
+        connection.cut("the log no longer reaches back to its place")
         return
     if step.loss is not None:
         edge.tally.gaps[step.loss.reason.value] += 1

@@ -12,7 +12,7 @@ import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from aiohttp import WSMsgType
 from fanwire_edge.catchup import fall_behind, take_turn
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
+from fanwire_edge.core.coverage import Coverage
 from fanwire_edge.core.desk import Session
 from fanwire_edge.core.hub import Lag
 from fanwire_edge.core.websocket import PING, close_frame
@@ -30,9 +31,7 @@ from fanwire_edge.reception import serve_waiting, take_message
 from fanwire_protocol.codes import CloseCode, may_reconnect
 
 if TYPE_CHECKING:
-    from fanwire_edge.core.stream import Stream
     from fanwire_edge.inbound import Message
-    from fanwire_protocol.position import Position
 
 __all__ = ["Connection", "State"]
 
@@ -64,10 +63,10 @@ class Connection(asyncio.Protocol):
         "_is_reading_paused",
         "_transport",
         "close_code",
+        "coverage",
         "expires_tick",
         "inbox",
         "is_paused",
-        "joined_at",
         "keys",
         "lag",
         "mask",
@@ -92,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._is_reading_paused = False
         self.is_paused = False
         self.keys: set[str] = set()
-        self.joined_at: Mapping[Stream, Position] | None = None
+        self.coverage = Coverage({})
         self.patience_until: float | None = None
         # What a turn does before the connection has joined.
         self.opening: Callable[[], None] | None = None
@@ -115,7 +114,7 @@ class Connection(asyncio.Protocol):
         """Begin: the connection has joined the server's channels, and *greeting* says which."""
         self.opening = None
         self.state = State.OPEN
-        self.joined_at = self._edge.positions
+        self.coverage = Coverage(self._edge.positions)
         self.send(greeting)
         self._edge.pump.schedule(self)
 

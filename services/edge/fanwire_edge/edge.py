@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from fanwire_edge.core.answers import Answer, Greeting
 from fanwire_edge.core.desk import Desk, Place
 from fanwire_edge.core.duplicates import Duplicates
-from fanwire_edge.core.hub import Hub, Lag
+from fanwire_edge.core.hub import Hub
 from fanwire_edge.core.log import Log
-from fanwire_edge.core.page import Pages
+from fanwire_edge.core.pages import Pages
 from fanwire_edge.core.policy import Policies, Policy
 from fanwire_edge.core.record import Record, Slot
 from fanwire_edge.core.resume import Resumption, resume
@@ -44,6 +44,7 @@ class DeliveryLimits:
     stall_seconds: float
     close_seconds: float = 2.0
     resume_seconds: float = 10.0
+    catch_up_seconds: float = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,14 @@ class Edge:
         self._idle = asyncio.Event()
         self._idle.set()
         self.pump = Pump(lambda: self.is_delivering)
-        self.history = History(store.pages, store.duplicates, self.pump)
+        self.history = History(store.pages, self.pump, self._broker)
         self.is_reading = False
         self.read_at = time.monotonic()
         self.is_draining = False
         self._deserted = asyncio.Event()
+
+    def _broker(self) -> str:
+        return next((position.broker for position in self.positions.values()), "")
 
     @property
     def is_ready(self) -> bool:
@@ -124,12 +128,8 @@ class Edge:
 
     def places_of(self, connection: Connection) -> dict[Stream, Position]:
         """Return, for every stream that can feed *connection*, what was put on its wire."""
-        lag = connection.lag
-        places = self.positions if lag is None else lag.positions
-        found = {stream: place for stream, place in places.items() if self.feeds(stream, connection)}
-        if lag is not None and lag.replay is not None:
-            found.update(lag.replay.cursors)
-        return found
+        places = self.positions if connection.lag is None else connection.lag.places
+        return {stream: place for stream, place in places.items() if self.feeds(stream, connection)}
 
     def place_of(self, connection: Connection, resumption: Resumption | None = None) -> Place:
         """Return where *connection* stands, as the desk wants to know it."""
@@ -191,26 +191,26 @@ class Edge:
 
     def slow_connections(self, now: float) -> list[Connection]:
         """Return those that are too far behind, or made no progress for too long."""
-        slow = []
-        for connection in self.behind:
-            lag = connection.lag
-            if lag is None:
-                continue
-            buffered = connection.buffered_bytes
-            # Who waits for a turn or for history is not the one who is slow.
-            if buffered < lag.buffered_bytes or not connection.is_paused:
-                lag.progressed_at = now
-            lag.buffered_bytes = buffered
-            if now - lag.progressed_at >= self.limits.stall_seconds or self._is_too_far(connection, lag):
-                slow.append(connection)
-        return slow
+        return [connection for connection in self.behind if self._is_too_slow(connection, now)]
 
-    def _is_too_far(self, connection: Connection, lag: Lag) -> bool:
-        return (
-            lag.size_bytes > self.limits.max_behind_bytes
-            and not lag.is_resuming
-            and self.policies.of(connection.keys) is Policy.DISCONNECT
-        )
+    def _is_too_slow(self, connection: Connection, now: float) -> bool:
+        lag = connection.lag
+        if lag is None:
+            return False
+        buffered = connection.buffered_bytes
+        # Who waits for a turn or for history is not the one who is slow.
+        if buffered < lag.buffered_bytes or not connection.is_paused:
+            lag.progressed_at = now
+        lag.buffered_bytes = buffered
+        idle_seconds = now - lag.progressed_at
+        if self.policies.of(connection.keys) is Policy.CATCH_UP:
+            # A slow reader gets our PING late and the kernel takes its bytes in large steps: progress is
+            # a sign of life, for long enough to see the next step.
+            if idle_seconds < self.limits.catch_up_seconds:
+                connection.seen_tick = self.wheel.tick
+            return False
+        is_far = lag.size_bytes > self.limits.max_behind_bytes and not lag.is_resuming
+        return is_far or idle_seconds >= self.limits.stall_seconds
 
 
 def wire_of(record: Record, slot: Slot) -> bytes:

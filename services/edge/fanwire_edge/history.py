@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import TYPE_CHECKING
 
-from fanwire_edge.core.duplicates import Duplicates
-from fanwire_edge.core.page import PAGE_ENTRIES, Page, Pages
+from fanwire_edge.core.page import PAGE_ENTRIES, RawPage
+from fanwire_edge.core.pages import Pages
 from fanwire_edge.core.replay import Missing
 from fanwire_edge.ports import Archive, TailLost
 
@@ -30,13 +30,16 @@ logger = logging.getLogger("fanwire.history")
 
 
 class History:
-    """Fetches pages into *pages* and gives those who wait for them a turn."""
+    """Fetches pages into *pages* and gives those who wait for them a turn.
 
-    def __init__(self, pages: Pages, live: Duplicates, pump: Pump) -> None:
+    *broker* tells the identity of the broker that the edge follows; no other one's pages are taken.
+    """
+
+    def __init__(self, pages: Pages, pump: Pump, broker: Callable[[], str]) -> None:
         self.pages = pages
         self.reads = 0
-        self._live = live
         self._pump = pump
+        self._broker = broker
         self._wanted: OrderedDict[Missing, set[Connection]] = OrderedDict()
         self._some = asyncio.Event()
         self._random = Random()
@@ -54,25 +57,24 @@ class History:
         while True:
             await self._some.wait()
             missing = next(iter(self._wanted))
-            page = await self._read(archive, missing)
-            self.pages.add(page)
+            self.pages.take(await self._read(archive, missing))
             for connection in self._wanted.pop(missing):
                 self._pump.schedule(connection)
             if not self._wanted:
                 self._some.clear()
 
-    async def _read(self, archive: Archive, missing: Missing) -> Page:
+    async def _read(self, archive: Archive, missing: Missing) -> RawPage:
         pause = 0.1
         while True:
             self.reads += 1
             try:
                 raw = await archive.page(missing.stream, missing.start, PAGE_ENTRIES)
+                if raw.broker == self._broker():
+                    return raw
+                # After a failover one of the two connections still leads to the broker of before.
+                await archive.close()
+                raise TailLost("history comes from another broker than the one that is followed")
             except TailLost as problem:
                 logger.warning("history_lost", extra={"reason": str(problem)})
                 await asyncio.sleep(self._random.uniform(0, pause))
                 pause = min(MAX_PAUSE_SECONDS, pause * 2)
-            else:
-                known = [page.duplicates for page in self.pages.before(raw.stream, raw.start)]
-                # What follows another in the same page, and nothing else, is remembered with it.
-                own = Duplicates(self._live.seconds, PAGE_ENTRIES + 1)
-                return Page(raw, [*known, self._live], own)

@@ -25,7 +25,7 @@ from fanwire_edge.core.duplicates import Duplicates
 from fanwire_edge.core.follower import Follower
 from fanwire_edge.core.hub import Hub
 from fanwire_edge.core.log import Log
-from fanwire_edge.core.page import Pages
+from fanwire_edge.core.pages import Pages
 from fanwire_edge.core.policy import Policies, Policy
 from fanwire_edge.core.topics import Topics
 from fanwire_edge.core.wheel import Wheel
@@ -68,7 +68,7 @@ def build(settings: Settings) -> Service:
     delivery = settings.delivery
     duplicates = Duplicates(settings.log.duplicates_seconds, settings.log.max_duplicates)
     edge = Edge(
-        Store(Log(settings.log.max_bytes), Pages(settings.history.max_bytes), duplicates),
+        Store(Log(settings.log.max_bytes), Pages(settings.history.max_bytes, duplicates), duplicates),
         Desk(hub, limits),
         hub,
         Wheel(

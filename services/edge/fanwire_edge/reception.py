@@ -46,9 +46,11 @@ def take_message(edge: Edge, connection: Connection, message: str | bytes) -> No
 
 
 def serve_waiting(edge: Edge, connection: Connection) -> None:
-    """Carry out what waits, as far as nothing holds it up."""
+    """Carry out what waits, as far as nothing holds it up; a replay holds up all but a `ping`."""
     inbox = connection.inbox
-    while inbox and connection.may_answer and not connection.is_replaying:
+    while inbox and connection.may_answer:
+        if connection.is_replaying and not _is_ping(inbox[0]):
+            return
         if not _carry_out(edge, connection, inbox[0]):
             return
         inbox.popleft()
@@ -112,11 +114,14 @@ def _answer(edge: Edge, connection: Connection, command: Command, resumption: Re
     outcome = edge.desk.carry_out(
         connection, connection.session, command, lambda: edge.place_of(connection, resumption)
     )
+    if outcome.begun:
+        places = edge.positions if connection.lag is None else connection.lag.places
+        connection.coverage.begin(outcome.begun, places)
+    connection.coverage.end(outcome.ended)
     for answer in outcome.answers:
         connection.send(answer)
-    if resumption is not None and (outcome.replayed or outcome.joined):
-        edge.tally.resumes["partial" if resumption.unproven else "recovered"] += 1
-        begin_replay(edge, connection, resumption, outcome.replayed, outcome.joined)
+    if resumption is not None and outcome.accepted:
+        begin_replay(edge, connection, resumption, outcome.accepted, outcome.begun)
 
 
 def _is_ping(message: str | bytes) -> bool:

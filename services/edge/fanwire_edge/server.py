@@ -107,8 +107,8 @@ class Door:
         offer = parse_offer(request.headers.getall("Sec-WebSocket-Protocol", []))
         if offer.versions and JSON_SUBPROTOCOL not in offer.versions:
             raise Refused(HandshakeError.BAD_REQUEST, f"this edge speaks {JSON_SUBPROTOCOL} only")
-        since = _since(request)
         principal = await self._authenticate(request, offer)
+        since = _since(request)
         self._refuse_when_draining()
         response, transport, rest = await take_over(request, accept, offer.choose((JSON_SUBPROTOCOL,)))
         transport.set_write_buffer_limits(
@@ -185,7 +185,7 @@ class Door:
         if resumption is not None:
             for gap in edge.desk.gaps(resumption):
                 connection.send(gap)
-            begin_replay(edge, connection, resumption, frozenset(channels), frozenset())
+            begin_replay(edge, connection, resumption, frozenset(channels), frozenset(channels))
 
     def _greeting(
         self, connection: Connection, channels: Sequence[str], resumption: Resumption | None

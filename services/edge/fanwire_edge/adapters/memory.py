@@ -149,21 +149,21 @@ class MemoryTail(_Connected):
         return {stream: self._broker.log(stream).info() for stream in streams}
 
     async def read(self, request: ReadRequest) -> ReadReply:
-        """Prove, then read; cancelling it drops the connection."""
+        """Read, then prove where it was read from; cancelling it drops the connection."""
         self._check()
-        broker, log, cursors = self._broker, self._broker.log, request.cursors
-        unproven = frozenset(each for each in request.prove if not log(each).holds(cursors[each]))
         deadline = time.monotonic() + (request.block_ms or 0) / 1000
         entries = self._entries(request)
         try:
             while not entries and (left := deadline - time.monotonic()) > 0:
-                await broker.news(left)
+                await self._broker.news(left)
                 self._check()
                 entries = self._entries(request)
         except asyncio.CancelledError:
             await self.close()
             raise
-        return ReadReply(broker.identity if request.identify else None, unproven, entries)
+        log, cursors = self._broker.log, request.cursors
+        unproven = frozenset(each for each in request.prove if not log(each).holds(cursors[each]))
+        return ReadReply(self._connected_to if request.identify else None, unproven, entries)
 
     def _entries(self, request: ReadRequest) -> Mapping[Stream, Sequence[Entry]]:
         log, count = self._broker.log, request.count

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from fanwire_edge.adapters.redis_wire import Command, RedisWire, checked, entry_of, identity_of, info_of
-from fanwire_edge.core.page import Order, RawPage
+from fanwire_edge.core.page import EARLIER_ENTRIES, Order, RawPage
 from fanwire_edge.core.stream import Stream
+from fanwire_edge.ports import TailLost
 
 __all__ = ["RedisArchive"]
 
@@ -22,26 +23,42 @@ class RedisArchive:
 
     async def page(self, stream: Stream, start: Order, count: int) -> RawPage:
         """Return at most *count* entries from *start* on, with what proves their continuity."""
+        async with self._turn:
+            try:
+                return await self._page(stream, start, count)
+            except TailLost:
+                # Also where it answers, a demoted broker for example: the next one may be another.
+                await self._wire.close()
+                raise
+
+    async def _page(self, stream: Stream, start: Order, count: int) -> RawPage:
         key = self._wire.key(stream)
         place = f"{start[0]}-{start[1]}"
+        # Entries may be added and trimmed between two commands. What proves that nothing was removed is asked
+        # behind the read (ADR 0006), and which ids it is sure to have seen before it.
         commands: list[Command] = [
             ("INFO", "replication"),
             ("XINFO", "STREAM", key),
-            ("XREVRANGE", key, f"({place}", "-", "COUNT", 1),
             ("XRANGE", key, place, "+", "COUNT", count),
+            ("XREVRANGE", key, f"({place}", "-", "COUNT", EARLIER_ENTRIES),
+            ("XINFO", "STREAM", key),
         ]
-        async with self._turn:
-            if not self._wire.is_connected:
-                await self._wire.connect()
-            identity, info, before, entries = await self._wire.exchange(commands, REPLY_SECONDS)
-        earlier = checked(before) if start > (0, 0) else []
+        if not self._wire.is_connected:
+            await self._wire.connect()
+        identity, before, found, back, after = await self._wire.exchange(commands, REPLY_SECONDS)
+        entries = tuple(entry_of(*entry) for entry in checked(found))
+        # Redis refuses to look for what lies before the very first id.
+        earlier = tuple(entry_of(*entry) for entry in reversed(checked(back))) if start > (0, 0) else ()
         return RawPage(
             stream=stream,
             broker=identity_of(identity)[:8],
             start=start,
-            before_id=earlier[0][0].decode() if earlier else None,
-            removed=info_of(info).removed,
-            entries=tuple(entry_of(*entry) for entry in checked(entries)),
+            before_id=earlier[-1].id if earlier else None,
+            removed=info_of(after).removed,
+            entries=entries,
+            is_cut=len(entries) == count,
+            last_id=info_of(before).last_id,
+            earlier=earlier,
         )
 
     async def close(self) -> None:

@@ -3,11 +3,11 @@
 Theory of operation. A reader that asks for "everything after my cursor" cannot see that entries right
 after the cursor were trimmed before it asked. So the cursor's own entry is looked for in the same
 pipeline, behind the read (ADR 0006): where it is still there, trimming (which removes the oldest first)
-had removed nothing after it. On a quiet topic the very XADD that wakes the reader may trim the cursor's entry; then
-counting decides. A cursor knows how many entries had ever been added up to it (`count`). The broker knows
-how many were ever removed. If both numbers are equal and the first entry left is younger than the cursor,
-then exactly the entries up to the cursor are gone, and nothing after it. In any other case the answer is
-a gap: better to tell of a loss that was none than to hide one.
+had removed nothing after it. On a quiet topic the very XADD that wakes the reader may trim the cursor's
+entry; then counting decides. A cursor knows how many entries had ever been added up to it (`count`). The
+broker knows how many were ever removed. If both numbers are equal and the first entry left is younger
+than the cursor, then exactly the entries up to the cursor are gone, and nothing after it. In any other
+case the answer is a gap: better to tell of a loss that was none than to hide one.
 """
 
 from __future__ import annotations

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from fanwire_edge.core.continuity import order_of
+from fanwire_edge.core.duplicates import digest_of
 from fanwire_edge.core.mapper import channels_of
 from fanwire_edge.core.record import Record, event_record
 from fanwire_edge.core.stream import Entry, Stream
 from fanwire_protocol.codec import InvalidData
-from fanwire_protocol.event import decode_event
+from fanwire_protocol.event import Event, decode_event
 from fanwire_protocol.position import Position
 
-__all__ = ["Decoded", "IsRepeated", "decode_entries"]
+__all__ = ["Decoded", "IsRepeated", "decode_entries", "remember_entries"]
 
-# Topic, tenant, event id and the entry's time in milliseconds: does an earlier copy stand in the log?
-IsRepeated: TypeAlias = Callable[[str, str | None, str, int], bool]
+# An event's digest and its entry's time in milliseconds and sequence: does a copy stand before it?
+IsRepeated: TypeAlias = Callable[[bytes, int, int], bool]
 
 
 @dataclass(slots=True)
@@ -40,32 +42,33 @@ def decode_entries(
     for entry in entries:
         position = Position(entry.id, before.broker)
         try:
-            record = _record(stream, before, position, entry.data, found, is_repeated)
+            event, channels = _event(stream, entry.data)
         except InvalidData as problem:
             found.invalid.append((entry.id, str(problem)))
         else:
-            if record is not None:
-                found.records.append(record)
+            if is_repeated(digest_of(stream.topic, event.tenant, event.id), *position.key):
+                found.repeated += 1
+            elif not channels:
+                found.unroutable += 1
+            else:
+                raw = entry.data or b""
+                found.records.append(event_record(stream, position, before, channels, event, raw))
         before = position
     return found
 
 
-def _record(
-    stream: Stream,
-    before: Position,
-    position: Position,
-    data: bytes | None,
-    found: Decoded,
-    is_repeated: IsRepeated,
-) -> Record | None:
+def remember_entries(stream: Stream, entries: Iterable[Entry], is_repeated: IsRepeated) -> None:
+    """Let *is_repeated* know the events of *entries*, as if they had been decoded."""
+    for entry in entries:
+        try:
+            event, _ = _event(stream, entry.data)
+        except InvalidData:
+            continue
+        is_repeated(digest_of(stream.topic, event.tenant, event.id), *order_of(entry.id))
+
+
+def _event(stream: Stream, data: bytes | None) -> tuple[Event, tuple[str, ...]]:
     if data is None:
         raise InvalidData("has no field `e`", "entry")
     event = decode_event(data)
-    channels = channels_of(stream.topic, event)
-    if is_repeated(stream.topic, event.tenant, event.id, position.time_ms):
-        found.repeated += 1
-        return None
-    if not channels:
-        found.unroutable += 1
-        return None
-    return event_record(stream, position, before, channels, event, data)
+    return event, channels_of(stream.topic, event)

@@ -59,14 +59,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command led to: answers in the order in which they are sent, and keys to replay after them.
+    """What a command led to: answers in the order in which they are sent, and what it did to channels.
 
-    `joined` are channels of the server's that the connection was on already.
+    `accepted` are those that are (or were already) subscribed, `begun` those of them that were not before.
     """
 
     answers: Sequence[Answer]
-    replayed: frozenset[str] = frozenset()
-    joined: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
+    begun: frozenset[str] = frozenset()
+    ended: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -114,7 +115,7 @@ class Desk:
             case Subscribe():
                 return self._subscribe(member, session, command, place)
             case Unsubscribe(channels, reply_to):
-                return Outcome(self._unsubscribe(member, channels, reply_to))
+                return self._unsubscribe(member, channels, reply_to)
             case Ping(reply_to):
                 return Outcome([answers.pong(place().positions, reply_to)])
             case Pong():
@@ -127,20 +128,18 @@ class Desk:
     ) -> Outcome:
         refused: list[Answer] = []
         accepted: list[str] = []
-        joined: set[str] = set()
+        before = frozenset(member.keys)
         for name in command.channels:
             refusal = self._refusal(member, session, name, command.reply_to)
             if refusal is not None:
                 refused.append(refusal)
                 continue
             accepted.append(name)
-            if name in member.keys and parse_channel(name).is_server_joined:
-                joined.add(name)
             self._hub.subscribe(member, name)
         if not accepted:
             return Outcome(refused)
         confirmed = self._confirmed(accepted, place(), command.reply_to)
-        return Outcome([*refused, *confirmed], frozenset(accepted) - joined, frozenset(joined))
+        return Outcome([*refused, *confirmed], frozenset(accepted), frozenset(accepted) - before)
 
     def _confirmed(self, accepted: Sequence[str], place: Place, reply_to: ReplyTo) -> Sequence[Answer]:
         """Return `subscribed` with where delivery begins, and a gap for each topic that is not proven."""
@@ -176,7 +175,7 @@ class Desk:
             return answers.error(ErrorCode.LIMIT_EXCEEDED, message, channel=name, reply_to=reply_to)
         return None
 
-    def _unsubscribe(self, member: Member, channels: Sequence[str], reply_to: ReplyTo) -> Sequence[Answer]:
+    def _unsubscribe(self, member: Member, channels: Sequence[str], reply_to: ReplyTo) -> Outcome:
         refused: list[Answer] = []
         left: list[str] = []
         for name in channels:
@@ -186,9 +185,9 @@ class Desk:
                 left.append(name)
             else:
                 refused.append(refusal)
-        if not left:
-            return refused
-        return [*refused, answers.unsubscribed(left, "client", reply_to)]
+        if left:
+            refused.append(answers.unsubscribed(left, "client", reply_to))
+        return Outcome(refused, ended=frozenset(left))
 
     def _refusal_to_leave(self, member: Member, name: str, reply_to: ReplyTo) -> Answer | None:
         try:

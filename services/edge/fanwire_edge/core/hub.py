@@ -37,6 +37,11 @@ class Lag:
     replay: Replay | None = None
     is_resuming: bool = False
 
+    @property
+    def places(self) -> Mapping[Stream, Position]:
+        """What was put on the connection's wire, by stream; a replay that is not over goes back."""
+        return self.positions if self.replay is None else {**self.positions, **self.replay.cursors}
+
 
 class Member(Protocol):
     """A connection as the hub and the fan-out see it.

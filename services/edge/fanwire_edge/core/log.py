@@ -10,7 +10,7 @@ has one budget in bytes; what is evicted leaves its position behind as the strea
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
@@ -19,7 +19,10 @@ from fanwire_edge.core.record import Record
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.position import Position
 
-__all__ = ["Log", "Slice"]
+__all__ = ["Log", "Slice", "Stretch"]
+
+# Records of other streams that a read of one stream passes over, at most.
+_MAX_PASSED_OVER = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,14 @@ class Slice:
 
     records: tuple[Record, ...]
     next: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Records of one stream, and the position up to which these are all; None where that is the end."""
+
+    records: Sequence[Record]
+    reached: Position | None
 
 
 class _Numbers:
@@ -58,6 +69,14 @@ class _Numbers:
             if self._numbers[index] >= stop:
                 return
             yield self._numbers[index]
+
+    def count(self, start: int, stop: int) -> int:
+        low = bisect_left(self._numbers, start, self._head)
+        return bisect_left(self._numbers, stop, low) - low
+
+    def slice(self, start: int, stop: int, at_most: int) -> Sequence[int]:
+        low = bisect_left(self._numbers, start, self._head)
+        return self._numbers[low : min(low + at_most, bisect_left(self._numbers, stop, low))]
 
     def first_where(self, start: int, is_beyond: Callable[[int], bool], default: int) -> int:
         """Return the first number from *start* on that *is_beyond*, which holds for all later ones too."""
@@ -129,24 +148,52 @@ class Log:
             if numbers is not None and numbers.forget(record.seq):
                 del self._index[key]
 
-    def read(
-        self, keys: Iterable[str], start: int, stop: int, max_records: int, stream: Stream | None = None
-    ) -> Slice:
+    def read(self, keys: Iterable[str], start: int, stop: int, max_records: int) -> Slice:
         """Return the records under any of *keys* with start ≤ number < stop, in order.
 
-        With *stream*, only its records. *start* must not be below `first`.
+        *start* must not be below `first`.
         """
         assert start >= self.first, "what was evicted cannot be read"
         sources = [found.between(start, stop) for key in keys if (found := self._index.get(key))]
         records: list[Record] = []
         for seq, _ in groupby(merge(*sources)):
-            record = self._record(seq)
-            if stream is not None and record.stream != stream:
-                continue
             if len(records) == max_records:
                 return Slice(tuple(records), seq)
-            records.append(record)
+            records.append(self._record(seq))
         return Slice(tuple(records), stop)
+
+    def read_stream(
+        self, stream: Stream, keys: Set[str], after: Position, until: Position, max_records: int
+    ) -> Stretch:
+        """Return the first records of *stream* under any of *keys* with after < position ≤ until.
+
+        *after* must be a position that `reaches` back.
+        """
+        start, stop = self.number_after(stream, after), self.number_after(stream, until)
+        sources = [found for key in keys if (found := self._index.get(key))]
+        if sum(found.count(start, stop) for found in sources) > _MAX_PASSED_OVER:
+            return self._walk(stream, keys, start, stop, max_records)
+        records: list[Record] = []
+        for seq, _ in groupby(merge(*(found.between(start, stop) for found in sources))):
+            record = self._record(seq)
+            if record.stream == stream:
+                records.append(record)
+                if len(records) == max_records:
+                    return Stretch(records, record.position)
+        return Stretch(records, None)
+
+    def _walk(self, stream: Stream, keys: Set[str], start: int, stop: int, max_records: int) -> Stretch:
+        """Look at the stream's own records, where the keys are those of too many others."""
+        passed: Sequence[int] = self._index[stream].slice(start, stop, _MAX_PASSED_OVER)
+        records: list[Record] = []
+        for seq in passed:
+            record = self._record(seq)
+            if any(not keys.isdisjoint(slot.keys) for slot in record.slots):
+                records.append(record)
+                if len(records) == max_records:
+                    return Stretch(records, record.position)
+        is_whole = len(passed) < _MAX_PASSED_OVER
+        return Stretch(records, None if is_whole else self._record(passed[-1]).position)
 
     def reaches(self, stream: Stream, position: Position) -> bool:
         """Tell whether everything of *stream* after *position* is in memory."""

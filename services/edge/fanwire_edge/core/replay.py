@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fanwire_edge.core.coverage import Given, is_given
 from fanwire_edge.core.fanout import BATCH_BYTES
 from fanwire_edge.core.follower import Loss
 from fanwire_edge.core.log import Log
-from fanwire_edge.core.page import Order, Page, Pages, page_start
+from fanwire_edge.core.page import Order, Page, page_start
+from fanwire_edge.core.pages import Pages
+from fanwire_edge.core.portions import Portions, Shared
 from fanwire_edge.core.record import Record, Slot
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.codes import GapReason
@@ -24,6 +27,7 @@ from fanwire_protocol.position import Position
 
 __all__ = ["Missing", "Replay", "Step"]
 
+NOTHING: Given = {}
 _MAX_RECORDS = 256
 
 Wire: TypeAlias = Callable[[Record, Slot], bytes]
@@ -48,22 +52,17 @@ class Step:
 
 
 class Replay:
-    """What is due on *keys* after *cursors* and up to *ends*.
-
-    *joined* are keys that the connection was on already, from the positions *joined_at* on.
-    """
+    """What is due on *keys* after *cursors* and up to *ends*, without what was *given* before."""
 
     def __init__(
         self,
         keys: Set[str],
         cursors: Mapping[Stream, Position],
         ends: Mapping[Stream, Position],
-        joined: Set[str] = frozenset(),
-        joined_at: Mapping[Stream, Position] | None = None,
+        given: Given = NOTHING,
     ) -> None:
         self._keys = keys
-        self._joined = joined
-        self._joined_at = joined_at or {}
+        self._given = given
         self._ends = ends
         self._cursors = {
             stream: cursor for stream, cursor in cursors.items() if cursor.key < ends[stream].key
@@ -85,61 +84,71 @@ class Replay:
         """Return the next portion; not to be called when it is over."""
         stream, cursor = next(iter(self._cursors.items()))
         if log.reaches(stream, cursor):
-            return self._step_in_log(stream, cursor, log, wire)
+            return self._step_in_log(stream, cursor, log, pages.portions, wire)
         self._places[stream], page = pages.proving(stream, self._places[stream], cursor.key)
         if page is None:
             return Step(missing=Missing(stream, self._places[stream]))
         if page.broker == cursor.broker and page.ids and page.continues(cursor.id):
-            return self._step_in_page(stream, cursor, page, wire)
-        if not page.ids:
-            pages.discard(page)
-        return self.give_up(stream)
-
-    def give_up(self, stream: Stream) -> Step:
-        """Return the loss of the rest of *stream*: it cannot be proven or read any more."""
-        cursor = self._cursors.pop(stream)
+            return self._step_in_page(stream, cursor, page, pages.portions, wire)
+        del self._cursors[stream]
         return Step(loss=Loss(stream, GapReason.TRIMMED, cursor, self._ends[stream]))
 
-    def _step_in_log(self, stream: Stream, cursor: Position, log: Log, wire: Wire) -> Step:
+    def _step_in_log(
+        self, stream: Stream, cursor: Position, log: Log, portions: Portions, wire: Wire
+    ) -> Step:
         end = self._ends[stream]
-        start, stop = log.number_after(stream, cursor), log.number_after(stream, end)
-        found = log.read(self._keys | self._joined, start, stop, _MAX_RECORDS, stream)
-        return self._portion(stream, found.records, end if found.next == stop else None, wire)
+        found = log.read_stream(stream, self._keys, cursor, end, _MAX_RECORDS)
+        step = self._portion(stream, found.records, found.reached or end, portions, wire)
+        if stream in self._cursors:
+            # Should it be evicted before the next step, pages go on from here.
+            self._places[stream] = page_start(self._cursors[stream].key)
+        return step
 
-    def _step_in_page(self, stream: Stream, cursor: Position, page: Page, wire: Wire) -> Step:
+    def _step_in_page(
+        self, stream: Stream, cursor: Position, page: Page, portions: Portions, wire: Wire
+    ) -> Step:
         end = self._ends[stream]
-        records = page.due(self._keys | self._joined, cursor.key, end.key, _MAX_RECORDS)
+        records = page.due(self._keys, cursor.key, end.key, _MAX_RECORDS)
         last = Position(page.ids[-1], page.broker)
-        is_whole = len(records) < _MAX_RECORDS
-        step = self._portion(stream, records, min(last, end, key=_key) if is_whole else None, wire)
+        behind = min(last, end, key=_key) if len(records) < _MAX_RECORDS else records[-1].position
+        step = self._portion(stream, records, behind, portions, wire)
         if self._cursors.get(stream) == last:
             self._places[stream] = page.end
         return step
 
     def _portion(
-        self, stream: Stream, records: Sequence[Record], reached: Position | None, wire: Wire
+        self, stream: Stream, records: Sequence[Record], behind: Position, portions: Portions, wire: Wire
     ) -> Step:
-        """Take *records* until 64 KB are full; *reached* is the place behind them where they are all."""
+        """Take *records* until 64 KB are full; *behind* is the place after all of them."""
+        if not records:
+            self._move(stream, behind)
+            return Step()
+        if self._given:
+            shared = self._joined(records, wire)
+        else:
+            key = self._keys, stream, records[0].position, records[-1].position, len(records)
+            found = portions.get(key)
+            if found is None:
+                found = self._joined(records, wire)
+                portions.put(key, found)
+            shared = found
+        is_whole = shared.records == len(records)
+        self._move(stream, behind if is_whole else records[shared.records - 1].position)
+        return Step(shared.data, shared.frames)
+
+    def _joined(self, records: Sequence[Record], wire: Wire) -> Shared:
         frames: list[bytes] = []
         size = 0
         for count, record in enumerate(records, 1):
-            due = [wire(record, slot) for slot in record.slots if self._is_due(stream, record, slot)]
+            due = [wire(record, slot) for slot in record.slots if self._is_due(record, slot)]
             frames += due
             size += sum(map(len, due))
-            if size >= BATCH_BYTES and count < len(records):
-                self._move(stream, record.position)
-                break
-        else:
-            self._move(stream, reached or records[-1].position)
-        return Step(b"".join(frames), len(frames))
+            if size >= BATCH_BYTES:
+                return Shared(b"".join(frames), len(frames), count)
+        return Shared(b"".join(frames), len(frames), len(records))
 
-    def _is_due(self, stream: Stream, record: Record, slot: Slot) -> bool:
-        if not self._keys.isdisjoint(slot.keys):
-            return True
-        until = self._joined_at.get(stream)
-        if until is None or record.position.key > until.key:
-            return False
-        return not self._joined.isdisjoint(slot.keys)
+    def _is_due(self, record: Record, slot: Slot) -> bool:
+        return not self._keys.isdisjoint(slot.keys) and not is_given(self._given, record, slot)
 
     def _move(self, stream: Stream, reached: Position) -> None:
         if reached.key >= self._ends[stream].key:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from fanwire_edge.core.continuity import order_of
 from fanwire_edge.core.log import Log
-from fanwire_edge.core.page import FIRST, Order, Page, Pages, page_start
+from fanwire_edge.core.page import FIRST, Order, Page, page_start
+from fanwire_edge.core.pages import Pages
 from fanwire_edge.core.replay import Missing
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.position import BEGINNING, Position
@@ -74,18 +75,19 @@ def resume(
 
 
 def _judge_unnamed(found: Resumption, stream: Stream, end: Position, youngest: Order, pages: Pages) -> None:
-    """A topic that the client has never heard of is read from its first entry, if it is that young."""
+    """A topic that the client has never heard of is read from its first entry, if it is that young.
+
+    Where something was removed before that entry, it may have been as young.
+    """
     if end.id == BEGINNING:
         return
-    page = pages.find(stream, FIRST)
+    page = _proving_page(found, stream, None, end, pages)
     if page is None:
-        found.missing.append(Missing(stream, FIRST))
-        found.undecided[stream] = (None, end)
-    elif page.ids and page.broker == end.broker and order_of(page.ids[0]) > youngest:
+        return
+    is_whole = page.broker == end.broker and page.continues(BEGINNING)
+    if is_whole and page.ids and order_of(page.ids[0]) > youngest:
         found.starts[stream] = Position(BEGINNING, end.broker)
     else:
-        if not page.ids:
-            pages.discard(page)
         found.unproven.append(Unproven(stream, None, end))
 
 
@@ -95,16 +97,22 @@ def _judge_older(
     if log.reaches(stream, start):
         found.starts[stream] = start
         return
-    place, page = pages.proving(stream, page_start(start.key), start.key)
+    page = _proving_page(found, stream, start, end, pages)
     if page is None:
-        found.missing.append(Missing(stream, place))
-        found.undecided[stream] = (start, end)
-    elif page.broker == start.broker and _proves(page, start):
+        return
+    if page.broker == end.broker and page.continues(start.id):
         found.starts[stream] = start
     else:
         found.unproven.append(Unproven(stream, start, end))
 
 
-def _proves(page: Page, start: Position) -> bool:
-    """Tell whether nothing after *start* was removed."""
-    return page.continues(start.id) and (start.id != BEGINNING or page.removed == 0)
+def _proving_page(
+    found: Resumption, stream: Stream, named: Position | None, end: Position, pages: Pages
+) -> Page | None:
+    """Return the page that proves what the client *named*, if anything does; note it where it is missing."""
+    start = FIRST if named is None else named.key
+    place, page = pages.proving(stream, page_start(start), start)
+    if page is None:
+        found.missing.append(Missing(stream, place))
+        found.undecided[stream] = named, end
+    return page

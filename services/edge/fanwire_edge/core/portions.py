@@ -1,0 +1,59 @@
+"""Portions: frames that were joined for one reader and are the same for the next.
+
+After an edge was lost its clients come back together, on the same channels and with the same positions.
+What one of them is given of the log is then what the others are given.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from fanwire_edge.core.stream import Stream
+from fanwire_protocol.position import Position
+
+__all__ = ["PortionKey", "Portions", "Shared"]
+
+_MAX_BYTES = 8 * 1024 * 1024
+
+# The channels, and the first, the last and the number of the records that are due on them.
+PortionKey: TypeAlias = tuple[Set[str], Stream, Position, Position, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Frames, and how many of the records they took."""
+
+    data: bytes
+    frames: int
+    records: int
+
+
+class Portions:
+    """The most recently used portions."""
+
+    def __init__(self) -> None:
+        self._portions: OrderedDict[PortionKey, Shared] = OrderedDict()
+        self.size_bytes = 0
+
+    def get(self, key: PortionKey) -> Shared | None:
+        """Return what was joined for the same records and channels."""
+        found = self._portions.get(key)
+        if found is not None:
+            self._portions.move_to_end(key)
+        return found
+
+    def put(self, key: PortionKey, shared: Shared) -> None:
+        """Keep what was just joined; nothing was there."""
+        self._portions[key] = shared
+        self.size_bytes += len(shared.data)
+        while self.size_bytes > _MAX_BYTES and len(self._portions) > 1:
+            _, oldest = self._portions.popitem(last=False)
+            self.size_bytes -= len(oldest.data)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._portions.clear()
+        self.size_bytes = 0
