@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.listener import ALL_OF_ACME, Listener, listening
 from tests.e2e.writer import Writer
-from tests.faults.rig import arrived, finish, rounds, say, steadily, writing
+from tests.faults.rig import arrived, finish, key_of, rounds, say, steadily, writing
 from tests.kit.edges import EdgeProcess
 from tests.kit.proxy import FaultProxy
 from tests.kit.redis_server import RedisServer
@@ -136,6 +136,29 @@ async def test_broker_that_stands_still_is_noticed_and_loses_nothing(redis_serve
         [report] = await finish(it.writer, [it.listener])
 
         assert (report.gaps, report.delivered) == ({}, len(it.writer.written))
+
+
+async def test_event_that_a_retry_added_twice_comes_once(redis_server: RedisServer) -> None:
+    """Where the broker's replies are lost the publisher adds events again; clients see each of them once."""
+    async with (
+        EdgeProcess(redis_server.url) as edge,
+        FaultProxy(redis_server.address) as proxy,
+        writing(proxy.url()) as writer,
+        listening(edge.url, ALL_OF_ACME) as listener,
+    ):
+        await arrived(listener, (await writer.write("orders"))[-1])
+        for _ in range(rounds(5, 100)):
+            length = redis_server.execute("XLEN", key_of("orders"))
+            async with asyncio.TaskGroup() as tasks:
+                proxy.down.swallow = True
+                tasks.create_task(writer.write("orders", 2))
+                await eventually(lambda: redis_server.execute("XLEN", key_of("orders")) > length)  # noqa: B023
+                proxy.heal()
+                proxy.reset()
+        [report] = await finish(writer, [listener])
+
+        assert redis_server.execute("XLEN", key_of("orders")) >= len(writer.written) + 10
+        assert (report.gaps, report.delivered) == ({}, len(writer.written))
 
 
 async def _is(edge: EdgeProcess, status: int) -> bool:

@@ -84,7 +84,7 @@ async def test_concurrent_calls_keep_their_order_while_connections_break(
     proxy: FaultProxy, redis_server: RedisServer
 ) -> None:
     """Calls for one topic and tenant land in the order in which they were made, whatever breaks meanwhile."""
-    tenants = [f"t{number % 3}" for number in range(240)]
+    tenants = [f"t{number % 3}" for number in range(720)]
     async with Publisher.from_url(proxy.url(), partitions=2) as publisher, asyncio.TaskGroup() as group:
         for number, tenant in enumerate(tenants):
             group.create_task(publisher.publish("orders", "x", tenant=tenant, event_id=f"{tenant}/{number}"))

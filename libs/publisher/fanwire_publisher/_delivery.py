@@ -22,6 +22,8 @@ from fanwire_publisher._sources import Sources
 
 __all__ = ["Delivery"]
 
+_REPLY_SECONDS = 5.0
+
 
 class Delivery:
     """Writes records through one client, with retries that keep their ids and their order."""
@@ -116,5 +118,10 @@ class Delivery:
         for command in commands:
             pipeline.execute_command(*command)
         # Errors come as replies: redis-py would put the arguments, and so the payload, into their text.
-        replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        try:
+            async with asyncio.timeout(_REPLY_SECONDS):
+                replies: list[Any] = await pipeline.execute(raise_on_error=False)
+        except RuntimeError as error:
+            # What uvloop raises where a connection was reset a moment ago; asyncio has an OSError for it.
+            raise ConnectionResetError(str(error)) from error
         return replies

@@ -20,7 +20,6 @@ from fanwire_publisher._sources import Sources
 __all__ = ["Publisher"]
 
 _CONNECT_SECONDS = 2.0
-_REPLY_SECONDS = 5.0
 _BATCH_RECORDS = 128
 _BATCH_BYTES = 256 * 1024
 
@@ -61,7 +60,9 @@ class Publisher:
             # its blocking namesake is accepted too, and never sees a failure.
             retry=Retry(NoBackoff(), 0),
             socket_connect_timeout=_CONNECT_SECONDS,
-            socket_timeout=_REPLY_SECONDS,
+            # Replies have a deadline of ours: redis-py's is kept by asyncio.wait_for, which loses
+            # cancellations before Python 3.12.
+            socket_timeout=None,
         )
         # What a URL asks for wins over arguments; ours are bytes in and bytes out.
         pool.connection_kwargs["decode_responses"] = False

@@ -35,7 +35,7 @@ def fall_behind(edge: Edge, connection: Connection) -> Lag:
         asyncio.get_running_loop().time(),
         buffered_bytes=connection.buffered_bytes,
     )
-    connection.lag = lag
+    edge.hub.hold(connection, lag)
     edge.behind.add(connection)
     return lag
 
@@ -63,7 +63,7 @@ def take_turn(edge: Edge, connection: Connection) -> bool:
     if lag.replay is not None:
         _replay_on(edge, connection, lag, lag.replay)
     elif lag.seq >= edge.write_seq:
-        connection.lag = None
+        edge.hub.release(connection)
         edge.behind.discard(connection)
         return True
     elif lag.seq < edge.log.first:

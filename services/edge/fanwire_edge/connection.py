@@ -250,7 +250,6 @@ class Connection(asyncio.Protocol):
         edge.behind.discard(self)
         edge.undecided.discard(self)
         edge.ahead.discard(self)
-        self.lag = None
         self.opening = None
         self.inbox = None
         self.write = _discard

@@ -28,7 +28,7 @@ async def remember_recent(
             await archive.close()
             raise TailLost("history comes from another broker than the one that is followed")
         remember_entries(stream, page.entries, duplicates.is_repeated)
-        if len(page.entries) < PAGE_ENTRIES:
+        if not page.is_cut:
             return
         time_ms, sequence = order_of(page.entries[-1].id)
         place = (time_ms, sequence + 1)

@@ -206,7 +206,6 @@ class MemoryMember:
         """Leave; nothing is written any more."""
         self.is_closed = True
         self.edge.hub.leave(self)
-        self.lag = None
         self.write = lambda data: None
 
     def _write(self, data: bytes) -> None:
@@ -219,14 +218,14 @@ class MemoryMember:
     def _fall_behind(self) -> None:
         edge = self.edge
         at = edge.log.positions_at(edge.write_seq) if edge.is_delivering else dict(edge.positions)
-        self.lag = Lag(edge.write_seq, at, 0.0)
+        edge.hub.hold(self, Lag(edge.write_seq, at, 0.0))
 
     def _read_log(self) -> None:
         edge, lag = self.edge, self.lag
         if lag is None or self.is_paused:
             return
         if lag.seq >= edge.write_seq:
-            self.lag = None
+            edge.hub.release(self)
         elif lag.seq < edge.log.first:
             self.close()
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from fanwire_edge.core.hub import Hub, Lag
+from fanwire_edge.core.hub import Hub, Lag, Sink
 from fanwire_edge.core.record import Record, Slot, event_record
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.event import Event, encode_event
@@ -55,7 +55,7 @@ class Recorder:
         self.lag: Lag | None = None
         self.keys: set[str] = set()
         self.writes: list[bytes] = []
-        self.write = self.writes.append
+        self.write: Sink = self.writes.append
         if hub is not None:
             for key in keys:
                 hub.subscribe(self, key)

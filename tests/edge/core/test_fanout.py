@@ -89,20 +89,21 @@ def test_nothing_is_written_to_one_that_is_behind(records: list[Record]) -> None
     """What falls due is counted on its lag instead."""
     hub = Hub()
     live, behind = Recorder(hub, {A, B}), Recorder(hub, {A, B})
-    behind.lag = Lag(0, {}, 0.0, size_bytes=7)
+    lag = Lag(0, {}, 0.0, size_bytes=7)
+    hub.hold(behind, lag)
 
     delivery = delivered(hub, *records)
 
     assert behind.writes == []
-    assert behind.lag.size_bytes == 7 + len(records) * len(text(1))
+    assert lag.size_bytes == 7 + len(records) * len(text(1))
     assert delivery.deliveries == len(live.writes) * len(records) == len(records)
 
 
 @pytest.mark.parametrize("keys", [{A}, {A, B}], ids=["same", "masked"])
 def test_a_long_delivery_suspends_between_connections(keys: set[str]) -> None:
-    """After 256 of them, so that the caller can look at the clock."""
+    """After 512 of them, so that the caller can look at the clock."""
     hub = Hub()
-    members = [Recorder(hub, keys) for _ in range(600)]
+    members = [Recorder(hub, keys) for _ in range(1100)]
     delivery = Delivery(hub)
     delivery.add(record(1), text_of)
     if len(keys) > 1:
@@ -110,7 +111,32 @@ def test_a_long_delivery_suspends_between_connections(keys: set[str]) -> None:
 
     written = [sum(len(member.writes) for member in members) for _ in delivery.run()]
 
-    assert written == [256, 512, 600]
+    assert written == [512, 1024, 1100]
+
+
+@pytest.mark.parametrize("keys", [{A}, {A, B}], ids=["same", "masked"])
+def test_what_happens_while_it_is_suspended_counts(keys: set[str]) -> None:
+    """Who has closed meanwhile, or become behind, is not written to."""
+    hub = Hub()
+    members = [Recorder(hub, keys) for _ in range(600)]
+    delivery = Delivery(hub)
+    delivery.add(record(1), text_of)
+    if len(keys) > 1:
+        delivery.add(record(2, B), text_of)
+
+    rounds = delivery.run()
+    next(rounds)
+    waiting = [member for member in members if not member.writes]
+    closed, behind = waiting[0], waiting[1]
+    hub.leave(closed)
+    closed.write = lambda data: None
+    hub.hold(behind, lag := Lag(0, {}, 0.0))
+    for _ in rounds:
+        pass
+
+    assert (closed.writes, behind.writes) == ([], [])
+    assert lag.size_bytes == len(keys) * len(text(1))
+    assert all(len(member.writes) == 1 for member in members if member not in (closed, behind))
 
 
 def test_reach_counts_the_members_of_every_touched_key() -> None:

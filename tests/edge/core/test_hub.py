@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwire_edge.core.hub import Hub
+from fanwire_edge.core.hub import Hub, Lag
 from tests.edge.core.pieces import A, B, Recorder
 
 
@@ -16,7 +16,7 @@ def test_subscribing_twice_is_the_same_as_once() -> None:
     hub.subscribe(member, A)
     hub.subscribe(member, A)
 
-    assert (hub.by_key, hub.subscriptions) == ({A: {member}}, 1)
+    assert (hub.by_key, hub.subscriptions) == ({A: {member: member.write}}, 1)
     assert hub.unsubscribe(member, A) is True
     assert hub.unsubscribe(member, A) is False
     assert (hub.by_key, hub.subscriptions) == ({}, 0)
@@ -30,7 +30,28 @@ def test_who_leaves_is_on_nothing_and_the_others_stay() -> None:
     hub.leave(leaving)
     hub.leave(leaving)
 
-    assert (hub.by_key, hub.subscriptions, leaving.keys) == ({A: {staying}}, 1, set())
+    assert (hub.by_key, hub.subscriptions, leaving.keys) == ({A: {staying: staying.write}}, 1, set())
+
+
+def test_the_bytes_of_one_that_is_behind_go_to_its_lag() -> None:
+    """On every key it is on or joins meanwhile, until it is level; who leaves is not behind any more."""
+    hub = Hub()
+    member, other = Recorder(hub, {A}), Recorder(hub, {A})
+    lag = Lag(0, {}, 0.0)
+
+    hub.hold(member, lag)
+    hub.subscribe(member, B)
+    for sinks in hub.by_key.values():
+        sinks[member](b"abc")
+    assert (member.writes, lag.size_bytes, hub.held) == ([], 6, 1)
+
+    hub.release(member)
+    assert hub.by_key == {A: {member: member.write, other: other.write}, B: {member: member.write}}
+    assert (member.lag, hub.held) == (None, 0)
+
+    hub.hold(member, lag)
+    hub.leave(member)
+    assert (member.lag, hub.held, hub.by_key) == (None, 0, {A: {other: other.write}})
 
 
 steps = st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.sampled_from("+-x")))

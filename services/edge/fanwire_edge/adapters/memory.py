@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from fanwire_edge.core.continuity import order_of
 from fanwire_edge.core.follower import ReadReply, ReadRequest
-from fanwire_edge.core.page import Order, RawPage
+from fanwire_edge.core.page import EARLIER_ENTRIES, Order, RawPage
 from fanwire_edge.core.stream import Entry, Stream, StreamInfo
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.position import BEGINNING
@@ -179,8 +179,17 @@ class MemoryArchive(_Connected):
         identity, log = self._connect(), self._broker.log(stream)
         index = log.place(start)
         before, found = log.entries[:index], log.entries[index : index + count]
-        before_id = before[-1].id if before else None
-        return RawPage(stream, identity[:8], start, before_id, log.info().removed, tuple(found))
+        return RawPage(
+            stream=stream,
+            broker=identity[:8],
+            start=start,
+            before_id=before[-1].id if before else None,
+            removed=log.info().removed,
+            entries=tuple(found),
+            is_cut=len(found) == count,
+            last_id=log.last_id,
+            earlier=tuple(before[-EARLIER_ENTRIES:]),
+        )
 
 
 class MemoryRegistry(_Connected):

@@ -10,16 +10,16 @@ prefix, and the client would resume from a later entry of another channel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from fanwire_edge.core.hub import Hub, Member
+from fanwire_edge.core.hub import Hub, Member, Sink, sink_of
 from fanwire_edge.core.record import Record, Slot
 
 __all__ = ["BATCH_BYTES", "Delivery", "batches", "reach"]
 
 BATCH_BYTES = 64 * 1024
 # Connections written to between two looks at the clock.
-_STRIDE = 256
+_STRIDE = 512
 
 
 def reach(hub: Hub, records: Sequence[Record]) -> int:
@@ -34,6 +34,7 @@ class Delivery:
     """One batch on its way to its connections."""
 
     def __init__(self, hub: Hub) -> None:
+        self._hub = hub
         self._by_key = hub.by_key
         self._frames: list[bytes] = []
         self._bits: dict[str, int] = {}
@@ -63,24 +64,24 @@ class Delivery:
         """Write to every connection; suspends now and then, between connections only."""
         if len(self._bits) == 1:
             [key] = self._bits
-            yield from self._write_same(tuple(self._by_key[key]))
+            yield from self._write_same(self._by_key[key])
         elif self._bits:
             yield from self._write_masked(self._collect())
 
-    def _write_same(self, members: Sequence[Member]) -> Iterator[None]:
-        data = b"".join(self._frames)
-        frames = len(self._frames)
+    def _write_same(self, sinks: Mapping[Member, Sink]) -> Iterator[None]:
+        hub, data = self._hub, b"".join(self._frames)
+        members, calls = tuple(sinks), tuple(sinks.values())
+        changes = hub.changes
         for start in range(0, len(members), _STRIDE):
+            if hub.changes != changes:
+                # While others had their turn somebody left, or became behind or level.
+                calls, changes = tuple(map(sink_of, members)), hub.changes
             chunk = members[start : start + _STRIDE]
-            behind = 0
-            # The loop that everything is about: nothing in it but the look and the write.
-            for member in chunk:
-                if member.lag is None:
-                    member.write(data)
-                else:
-                    behind += 1
-                    member.lag.size_bytes += len(data)
-            self._count(len(chunk) - behind, frames, len(data))
+            behind = sum(member.lag is not None for member in chunk) if hub.held else 0
+            # The loop that everything is about: nothing in it but the call.
+            for call in calls[start : start + _STRIDE]:
+                call(data)
+            self._count(len(chunk) - behind, len(self._frames), len(data))
             yield
 
     def _collect(self) -> list[Member]:
@@ -105,7 +106,7 @@ class Delivery:
                     member.write(data)
                     self._count(1, mask.bit_count(), len(data))
                 else:
-                    member.lag.size_bytes += len(data)
+                    member.lag.hold(data)
             yield
 
     def _count(self, members: int, frames: int, size_bytes: int) -> None:
