@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 from fanwire_protocol import Position, parse_position
 from fanwire_publisher import Outgoing, Publisher
@@ -33,6 +34,8 @@ class Writer:
     def __init__(self, publisher: Publisher, tenant: str = "acme") -> None:
         self._publisher = publisher
         self._tenant = tenant
+        # Another writer's events on the same log are other events.
+        self._tag = uuid4().hex[:8]
         self._numbers = itertools.count()
         self.written: list[Written] = []
         self.renewals: list[str] = []
@@ -56,7 +59,7 @@ class Writer:
         payload: dict[str, Any] = {"number": number, "padding": "x" * padding}
         pair = (topic, id_)
         return Outgoing(
-            topic, "changed", payload, tenant=self._tenant, resource=pair, event_id=f"{self._tenant}-{number}"
+            topic, "changed", payload, tenant=self._tenant, resource=pair, event_id=f"{self._tag}-{number}"
         )
 
     def _note(self, events: Sequence[Outgoing], positions: Sequence[Position]) -> list[Written]:

@@ -183,14 +183,16 @@ class ModelTail:
 
     async def read(self, request: ReadRequest) -> ReadReply:
         """Read, then prove."""
-        while True:
-            news = self._broker.news
+        news = self._broker.news
+        await self.gate.passed()
+        self._check()
+        entries = self._entries(request)
+        if not entries and request.block_ms is not None:
+            # Woken up it may find nothing too, as where the time is over.
+            await news.wait()
             await self.gate.passed()
             self._check()
             entries = self._entries(request)
-            if entries or request.block_ms is None:
-                break
-            await news.wait()
         unproven = {each for each in request.prove if not self._holds(each, request.cursors[each])}
         identity = self._identity if request.identify else None
         return ReadReply(identity, frozenset(unproven), entries)

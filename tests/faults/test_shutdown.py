@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.listener import ALL_OF_ACME, Listener, listening
 from tests.e2e.truth import check
 from tests.e2e.writer import Writer
-from tests.faults.rig import arrived, finish, rounds, say, steadily, writing
+from tests.faults.rig import arrived, finish, rounds, say, writing
 from tests.kit.edges import edge_on
 from tests.kit.redis_server import SharedRedis
 from tests.kit.wait import eventually
@@ -73,10 +73,12 @@ async def test_killed_edge_harms_no_other(shared_redis: SharedRedis) -> None:
             listening(other.url, ALL_OF_ACME) as unharmed,
         ):
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(steadily(writer, ("orders", "invoices"), 0.6, unharmed))
-                await eventually(lambda: lost.count > 50)
+                stopped = asyncio.Event()
+                tasks.create_task(_write_until(stopped, writer))
+                await eventually(lambda: lost.count > 50)  # awaited at once
                 doomed.kill()
-                await eventually(lambda: lost.is_closed)
+                await eventually(lambda: lost.is_closed and unharmed.count > lost.count + 100)
+                stopped.set()
             await arrived(unharmed, writer.written[-1])
             [report] = await finish(writer, [unharmed])
 

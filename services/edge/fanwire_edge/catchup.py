@@ -7,7 +7,7 @@ most one portion of 64 KB, so that thousands can take turns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from fanwire_edge.core import answers
@@ -16,10 +16,9 @@ from fanwire_edge.core.policy import Policy
 from fanwire_edge.core.reading import next_portion
 from fanwire_edge.core.replay import Replay
 from fanwire_edge.core.resume import Resumption
-from fanwire_edge.core.stream import Stream
 from fanwire_edge.edge import Edge, wire_of
 from fanwire_protocol.codes import GapReason
-from fanwire_protocol.position import Position
+from fanwire_protocol.position import BEGINNING, Position
 
 if TYPE_CHECKING:
     from fanwire_edge.connection import Connection
@@ -108,7 +107,12 @@ def _leave_memory(edge: Edge, connection: Connection, lag: Lag) -> None:
         connection.cut("the log in memory no longer reaches back to its place")
         return
     now = edge.positions
-    starts = _feeding(edge, connection, lag.positions)
+    # A topic that was found meanwhile is due from its first entry on.
+    starts = {
+        stream: lag.positions.get(stream, Position(BEGINNING, place.broker))
+        for stream, place in now.items()
+        if edge.feeds(stream, connection)
+    }
     for stream, start in starts.items():
         if start.broker != now[stream].broker:
             gap = answers.gap(
@@ -126,10 +130,6 @@ def _leave_memory(edge: Edge, connection: Connection, lag: Lag) -> None:
     )
     lag.seq, lag.positions = edge.write_seq, now
     edge.pump.schedule(connection)
-
-
-def _feeding(edge: Edge, connection: Connection, places: Mapping[Stream, Position]) -> dict[Stream, Position]:
-    return {stream: place for stream, place in places.items() if edge.feeds(stream, connection)}
 
 
 def _write(edge: Edge, connection: Connection, data: bytes, frames: int) -> None:
