@@ -51,7 +51,6 @@ static char **tokens;
 static size_t token_count;
 static unsigned count, groups, window_ms, port, opening, level, back;
 static int poller;
-
 static uint8_t inbox[INBOX_BYTES];
 static uint64_t chance = 0x9e3779b97f4a7c15u, events, replayed, twice, holes, late, last_back_ns;
 static struct histogram greetings, answers, levels, outages;
@@ -373,6 +372,8 @@ static void print_report(void) {
 
 static void on_line(const char *line) {
     if (sscanf(line, "storm %u", &port) == 1) {
+        memset(&cuts, 0, sizeof cuts);
+        memset(&refused, 0, sizeof refused);
 
         puts("{\"storm\":true}");
         fflush(stdout);

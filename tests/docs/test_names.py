@@ -27,7 +27,7 @@ _PATH = re.compile(r"(?:libs|services|tests|docs|deploy)/[\w./-]+|[\w/]+\.py")
 @pytest.mark.parametrize("where", SPEAKING, ids=lambda where: where.name)
 def test_modules_exist(where: Page) -> None:
     """`core/follower` is a module of the edge, in pictures too."""
-    for name in re.findall(r"\b(?:core|adapters)/\w+", where.text):
+    for name in re.findall(r"(?<![\w/])(?:core|adapters)/\w+", where.text):
         assert (EDGE / f"{name}.py").is_file(), f"{where.name} speaks of {name}"
 
 

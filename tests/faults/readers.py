@@ -37,23 +37,26 @@ def identity(number: int) -> Identity:
 
 @dataclass(slots=True)
 class Pace:
-    """How fast clients read, until a test changes it: *burst_bytes*, then *rest_seconds* of nothing."""
+    """How fast clients read, until a test changes it; at first as fast as they can."""
 
-    burst_bytes: int = 1
+    burst_bytes: int = 0
     rest_seconds: float = 0.0
 
-    @classmethod
-    def steady(cls, bytes_per_second: int) -> Pace:
-        """Return a pace without bursts: what was read is slept on at once."""
-        return cls(0, 1 / bytes_per_second)
+    def rest_after(self, burst_bytes: int, seconds: float) -> None:
+        """Let them rest for *seconds* after every *burst_bytes*."""
+        self.burst_bytes, self.rest_seconds = burst_bytes, seconds
+
+    def limit(self, bytes_per_second: int) -> None:
+        """Let them rest after every frame, for as long as it should have taken."""
+        self.burst_bytes, self.rest_seconds = 0, 1 / bytes_per_second
 
     def go(self) -> None:
-        """Let them read as fast as they can from now on."""
-        self.burst_bytes, self.rest_seconds = 1, 0.0
+        """Let them read as fast as they can again."""
+        self.burst_bytes, self.rest_seconds = 0, 0.0
 
 
 class Reader(RecordingClient):
-    """A recording client that reads at a *pace*, through a small window, so that little hides in the kernel."""
+    """A recording client that reads at a *pace*, through a small window, for little to hide in the kernel."""
 
     def __init__(
         self,
@@ -75,9 +78,9 @@ class Reader(RecordingClient):
 
     async def _receive(self, socket: ClientConnection) -> str | bytes:
         message = await super()._receive(socket)
-        self._burst += len(message)
         pace = self._pace
-        if pace.rest_seconds and self._burst >= pace.burst_bytes:
+        self._burst = self._burst + len(message) if pace.rest_seconds else 0
+        if self._burst > pace.burst_bytes:
             times = 1 if pace.burst_bytes else self._burst
             self._burst = 0
             await asyncio.sleep(times * pace.rest_seconds)

@@ -76,7 +76,7 @@ async def publish_steadily(publisher: RecordingPublisher) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"FANWIRE_LOG__MAX_BYTES": "65536", "FANWIRE_HISTORY__MAX_BYTES": "8388608"}],
+    [{}, {"FANWIRE_LOG__MAX_BYTES": "65536", "FANWIRE_HISTORY__MAX_BYTES": "65536"}],
     ids=["from memory", "from Redis"],
 )
 async def test_replay_that_is_cut_again_and_again_loses_nothing(
@@ -136,7 +136,9 @@ async def _cut_thrice(chance: random.Random, proxy: FaultProxy, ports: Sequence[
     for _ in range(3):
         proxy.target = ("127.0.0.1", chance.choice(ports))
         # The greeting has about 1,200 bytes; the rest is the replay, and live events behind it.
-        proxy.down.cut_after_bytes = chance.choice([chance.randrange(1, 4000), chance.randrange(1, CUT_BYTES)])
+        proxy.down.cut_after_bytes = chance.choice(
+            [chance.randrange(1, 4000), chance.randrange(1, CUT_BYTES)]
+        )
         await proxy.accept()
         await eventually(lambda: proxy.down.cut_after_bytes is None, 15, "the cut")
 
@@ -144,7 +146,9 @@ async def _cut_thrice(chance: random.Random, proxy: FaultProxy, ports: Sequence[
 def replays_broken(published: Path, seen: Path, client: str) -> int:
     """Count the connections of a client of everything that ended before all had come that was published
     before they began."""
-    confirmed = [line for line in _lines(published) if line["op"] == "published" and line["topic"] == "orders"]
+    confirmed = [
+        line for line in _lines(published) if line["op"] == "published" and line["topic"] == "orders"
+    ]
     began: dict[str, int] = {}
     last: dict[str, str] = {}
     count = 0
@@ -187,7 +191,7 @@ async def test_resume_of_20_megabytes_ends_level_without_a_disconnect(
                 await publish_burst(publisher, megabytes * 250, 4000, "missed")
                 edge = first if source == "memory" else await _another(stack, shared_redis)
                 proxy.target = ("127.0.0.1", edge.port)
-                pace.burst_bytes, pace.rest_seconds = 1_000_000, rest_seconds
+                pace.rest_after(1_000_000, rest_seconds)
                 began = time.monotonic()
                 await proxy.accept()
                 await eventually(lambda: client.is_ready, 15)
@@ -207,3 +211,33 @@ async def test_resume_of_20_megabytes_ends_level_without_a_disconnect(
 async def _another(stack: AsyncExitStack, shared: SharedRedis) -> EdgeProcess:
     """Start an edge that has nothing of the log in memory."""
     return await stack.enter_async_context(edge_on(shared))
+
+
+async def test_resume_in_a_busy_second_needs_no_room_for_all_of_it(
+    shared_redis: SharedRedis, tmp_path: Path
+) -> None:
+    """Where a position stands in a second with more entries than the pages that the edge may hold, it is
+    proven all the same, at once, and everything behind it is replayed."""
+    published, seen, log = (tmp_path / name for name in ("published", "seen", "log"))
+    small = {"FANWIRE_LOG__MAX_BYTES": "65536", "FANWIRE_HISTORY__MAX_BYTES": "65536"}
+    async with edge_on(shared_redis, **small) as edge, AsyncExitStack() as stack:
+        recorders = [stack.enter_context(Recorder(path)) for path in (published, seen, log)]
+        publisher = await stack.enter_async_context(publishing(shared_redis, recorders[0]))
+        client = RecordingClient(recorders[1], [edge.url], identity(1), [ALL_OF_ACME], QUICK)
+        async with running([client]):
+            for number in range(rounds(2, 10)):
+                # The client is cut anywhere in a burst, most of which takes less than a second.
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(publish_burst(publisher, 5000, 200, f"burst-{number}"))
+                    due = client.session.events + 3500
+                    await eventually(lambda: client.session.events >= due, 15)  # noqa: B023
+                    client.cut()
+                began = time.monotonic()
+                await eventually(lambda: client.session.events == (number + 1) * 5000, 30)  # noqa: B023
+                say(f"level {time.monotonic() - began:.2f} s after the burst")
+            await finish_all([client], shared_redis.url, shared_redis.prefix)
+        reads = await edge.metric("fanwire_history_reads_total")
+        await read_log(recorders[2], shared_redis.url, shared_redis.prefix)
+
+    say(f"{check(published, seen, log, strict=True)}; {reads:.0f} pages read")
+    assert client.session.gaps == []

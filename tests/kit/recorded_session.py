@@ -147,9 +147,11 @@ class RecordedSession:
         self._write("gap", **where, **({"channel": frame["channel"]} if "channel" in frame else {}))
 
     def _on_pong(self, frame: Frame) -> None:
-        self._pongs = frame["payload"]["positions"]
-        self._kept.advanced(self._pongs)
-        self._write("positions", positions=self._pongs)
+        positions = frame["payload"]["positions"]
+        # It vouches for the channels that were answered, so not yet for those whose replay is to come.
+        self._pongs = positions if self.is_answered else {}
+        self._kept.advanced(positions)
+        self._write("positions", positions=positions)
 
     def _on_error(self, frame: Frame) -> None:
         name = frame.get("channel")

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from random import Random
 
 from fanwire_edge.core import answers
@@ -26,7 +26,7 @@ from fanwire_edge.readback import remember_recent
 from fanwire_protocol.codec import InvalidData, decode_msgpack
 from fanwire_protocol.position import Position
 
-__all__ = ["Broadcaster"]
+__all__ = ["Broadcaster", "tell_refused"]
 
 # A read for more writes than this is worth another look for entries before the fan-out (DESIGN).
 SECOND_READ_WRITES = 64
@@ -51,6 +51,8 @@ class Broadcaster:
         self._random = random
         # Whether the duplicates of the present broker's log are known.
         self._is_remembered = True
+        # Whether anything was read since the broker was lost last.
+        self._has_read = False
 
     async def run(self) -> None:
         """Follow the log for ever; ends only by cancellation."""
@@ -58,11 +60,12 @@ class Broadcaster:
         while True:
             try:
                 await self._connect()
-                attempts, told = 0, ""
                 self._edge.is_reading = True
                 await self._follow()
             except TailLost as problem:
                 # Once for each reason: an outage may go on for long.
+                if self._has_read:
+                    attempts, told, self._has_read = 0, "", False
                 if str(problem) != told:
                     told = str(problem)
                     logger.warning("broker_lost", extra={"reason": told})
@@ -81,12 +84,15 @@ class Broadcaster:
         """Connect, and tell of what the broker's identity leaves in doubt, before anything is read."""
         follower = self._follower
         is_first = not follower.streams
-        identity = await self._tail.connect()
+        before, identity = follower.identity, await self._tail.connect()
         infos = await self._tail.inspect(follower.streams)
         losses = follower.adopt(identity, infos)
         if losses:
             logger.warning("broker_identity_changed", extra={"streams": len(losses)})
             await self._deliver(self._logged(self._gap(loss) for loss in losses if loss.stream != CONTROL))
+        # Whether anything was read since the broker was lost last.
+        self._has_read = False
+        if before not in (None, identity):
             self._edge.history.pages.clear()
             # What stood in the log of before may be gone; then its copy is the event.
             self._edge.duplicates.clear()
@@ -139,6 +145,7 @@ class Broadcaster:
         request = follower.request(clock(), block=block)
         reply = follower.on_time(await self._tail.read(request), request, clock())
         self._edge.read_at = time.monotonic()
+        self._has_read = True
         if reply.identity is not None and reply.identity != follower.identity:
             raise TailLost("the broker's identity changed while it was read")
         doubtful = follower.doubtful(request, reply)
@@ -191,7 +198,7 @@ class Broadcaster:
                 logger.warning("control_invalid", extra={"entry": entry.id, "reason": str(problem)})
                 continue
             if isinstance(order, dict) and order.get("op") == "topic":
-                self._topics.found([str(order.get("topic"))])
+                tell_refused(self._topics.found([str(order.get("topic"))]))
 
     async def _deliver(self, records: Sequence[Record]) -> None:
         """Write *records* out; may suspend between connections, during which everything else waits."""
@@ -224,3 +231,10 @@ class Broadcaster:
             if record.event is not None:
                 record.event = None
                 self._edge.tally.observe_latency(now_ms - record.position.time_ms)
+
+
+def tell_refused(topics: Collection[str]) -> None:
+    """Log that *topics* are not read, because there are more than the edge may read."""
+    if topics:
+        fields = {"topics": sorted(topics)[:10], "count": len(topics), "setting": "broker.max_topics"}
+        logger.warning("topics_refused", extra=fields)

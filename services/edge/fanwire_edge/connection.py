@@ -24,6 +24,7 @@ from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.coverage import Coverage
 from fanwire_edge.core.desk import Session
 from fanwire_edge.core.hub import Lag
+from fanwire_edge.core.tally import ABNORMAL, close_reason
 from fanwire_edge.core.websocket import PING, close_frame
 from fanwire_edge.edge import Edge
 from fanwire_edge.inbound import Inbound
@@ -31,11 +32,11 @@ from fanwire_edge.reception import serve_waiting, take_message
 from fanwire_protocol.codes import CloseCode, may_reconnect
 
 if TYPE_CHECKING:
+    from fanwire_edge.core.resume import Resumption
     from fanwire_edge.inbound import Message
 
 __all__ = ["Connection", "State"]
 
-ABNORMAL = 1006
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 logger = logging.getLogger("fanwire.connection")
@@ -62,6 +63,7 @@ class Connection(asyncio.Protocol):
         "_inbound",
         "_is_reading_paused",
         "_transport",
+        "asking",
         "close_code",
         "coverage",
         "expires_tick",
@@ -71,7 +73,6 @@ class Connection(asyncio.Protocol):
         "lag",
         "mask",
         "opening",
-        "patience_until",
         "seen_tick",
         "session",
         "slot",
@@ -92,7 +93,8 @@ class Connection(asyncio.Protocol):
         self.is_paused = False
         self.keys: set[str] = set()
         self.coverage = Coverage({})
-        self.patience_until: float | None = None
+        # Until when it waits for what its positions prove, and what is known of that.
+        self.asking: tuple[float, Resumption] | None = None
         # What a turn does before the connection has joined.
         self.opening: Callable[[], None] | None = None
         self.lag: Lag | None = None
@@ -207,11 +209,15 @@ class Connection(asyncio.Protocol):
 
     def carry_on(self) -> None:
         """Take a turn: read on where it is behind, carry out commands that wait."""
-        if self.state is State.OPENING and self.opening is not None:
-            self.opening()
-        if self.may_answer:
-            take_turn(self._edge, self)
-            serve_waiting(self._edge, self)
+        try:
+            if self.state is State.OPENING and self.opening is not None:
+                self.opening()
+            if self.may_answer:
+                take_turn(self._edge, self)
+                serve_waiting(self._edge, self)
+        except Exception:  # a bug of ours ends this connection, which comes back and resumes, and no other
+            logger.exception("turn_failed", extra={"client_id": self.session.client_id})
+            self.close(CloseCode.INTERNAL_ERROR, "the edge failed")
 
     # The end
 
@@ -250,6 +256,8 @@ class Connection(asyncio.Protocol):
         edge.behind.discard(self)
         edge.undecided.discard(self)
         edge.ahead.discard(self)
+        edge.history.forget(self)
+        self.asking = None
         self.opening = None
         self.inbox = None
         self.write = _discard
@@ -271,7 +279,7 @@ class Connection(asyncio.Protocol):
         self.state = State.CLOSED
         self._inbound.release()
         edge.remove(self)
-        edge.tally.connections_closed[_reason(self.close_code)] += 1
+        edge.tally.connections_closed[close_reason(self.close_code)] += 1
         self._report_end()
 
     def _report_end(self) -> None:
@@ -279,16 +287,4 @@ class Connection(asyncio.Protocol):
         if self.close_code == ABNORMAL:
             logger.warning("connection_closed_unexpectedly", extra=fields | {"reason": "lost"})
         else:
-            logger.info("connection_closed", extra=fields | {"reason": _reason(self.close_code)})
-
-
-_NAMES = {int(code): code.name.lower() for code in CloseCode} | {
-    1001: "going_away",
-    1005: "no_status",
-    ABNORMAL: "lost",
-}
-
-
-def _reason(code: int) -> str:
-    """Return a name of a bounded set, since a peer may send any code."""
-    return _NAMES.get(code, "other")
+            logger.info("connection_closed", extra=fields | {"reason": close_reason(self.close_code)})

@@ -136,9 +136,9 @@ class Edge:
         places = self.places_of(connection)
         return Place({stream.topic: str(place) for stream, place in places.items()}, resumption)
 
-    def resumption(self, connection: Connection, since: Since) -> Resumption:
-        """Judge positions that *connection* gives against where it stands."""
-        return resume(since, self.places_of(connection), self.log, self.history.pages)
+    def resumption(self, connection: Connection, since: Since, before: Resumption | None) -> Resumption:
+        """Judge positions that *connection* gives against where it stands, after an attempt *before*."""
+        return resume(since, self.places_of(connection), self.log, self.history.pages, before)
 
     def gauges(self) -> Gauges:
         """Return how the edge is at this moment."""

@@ -52,29 +52,41 @@ class History:
         if self._wanted:
             self._some.set()
 
+    def forget(self, connection: Connection) -> None:
+        """Take it that *connection* waits for nothing any more; a page that nobody waits for is not read."""
+        for missing in [each for each, waiting in self._wanted.items() if connection in waiting]:
+            self._wanted[missing].discard(connection)
+            if not self._wanted[missing]:
+                del self._wanted[missing]
+
     async def run(self, archive: Archive) -> None:
         """Read what is wanted from *archive*, for ever; ends only by cancellation."""
-        while True:
-            await self._some.wait()
-            missing = next(iter(self._wanted))
-            self.pages.take(await self._read(archive, missing))
-            for connection in self._wanted.pop(missing):
-                self._pump.schedule(connection)
-            if not self._wanted:
-                self._some.clear()
-
-    async def _read(self, archive: Archive, missing: Missing) -> RawPage:
         pause = 0.1
         while True:
-            self.reads += 1
+            await self._some.wait()
+            if not self._wanted:
+                self._some.clear()
+                continue
+            missing = next(iter(self._wanted))
             try:
-                raw = await archive.page(missing.stream, missing.start, PAGE_ENTRIES)
-                if raw.broker == self._broker():
-                    return raw
-                # After a failover one of the two connections still leads to the broker of before.
-                await archive.close()
-                raise TailLost("history comes from another broker than the one that is followed")
+                self.pages.take(await self._read(archive, missing))
             except TailLost as problem:
                 logger.warning("history_lost", extra={"reason": str(problem)})
+                if missing in self._wanted:
+                    # The others do not wait for one that fails.
+                    self._wanted.move_to_end(missing)
                 await asyncio.sleep(self._random.uniform(0, pause))
                 pause = min(MAX_PAUSE_SECONDS, pause * 2)
+                continue
+            pause = 0.1
+            for connection in self._wanted.pop(missing, ()):
+                self._pump.schedule(connection)
+
+    async def _read(self, archive: Archive, missing: Missing) -> RawPage:
+        self.reads += 1
+        raw = await archive.page(missing.stream, missing.start, PAGE_ENTRIES)
+        if raw.broker != self._broker():
+            # After a failover one of the two connections still leads to the broker of before.
+            await archive.close()
+            raise TailLost("history comes from another broker than the one that is followed")
+        return raw

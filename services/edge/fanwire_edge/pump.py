@@ -46,8 +46,10 @@ class Pump:
         self._is_due = False
         clock = asyncio.get_running_loop().time
         deadline = clock() + BUDGET_SECONDS
-        while self._waiting and not self._is_held() and clock() < deadline:
-            connection = next(iter(self._waiting))
-            del self._waiting[connection]
-            connection.carry_on()
-        self.resume()
+        try:
+            while self._waiting and not self._is_held() and clock() < deadline:
+                connection = next(iter(self._waiting))
+                del self._waiting[connection]
+                connection.carry_on()
+        finally:
+            self.resume()

@@ -7,11 +7,13 @@ import asyncio
 from fanwire_edge.core.continuity import order_of
 from fanwire_edge.core.decoding import remember_entries
 from fanwire_edge.core.duplicates import Duplicates
-from fanwire_edge.core.page import PAGE_ENTRIES
 from fanwire_edge.core.stream import CONTROL, Stream, StreamInfo
 from fanwire_edge.ports import Archive, TailLost
 
 __all__ = ["remember_recent"]
+
+# Only ids are looked at, so more of them at a time than for pages.
+_ENTRIES = 1000
 
 
 async def remember_recent(
@@ -23,7 +25,7 @@ async def remember_recent(
     last = order_of(info.last_id)
     place = (max(0, last[0] - duplicates.window_ms), 0)
     while place <= last:
-        page = await archive.page(stream, place, PAGE_ENTRIES)
+        page = await archive.page(stream, place, _ENTRIES)
         if page.broker != broker:
             await archive.close()
             raise TailLost("history comes from another broker than the one that is followed")

@@ -61,13 +61,14 @@ def serve_waiting(edge: Edge, connection: Connection) -> None:
 
 def resumption_of(edge: Edge, connection: Connection, since: Since) -> Resumption | None:
     """Return what *since* proves, or None while that is looked up; then the connection gets a turn."""
-    found = edge.resumption(connection, since)
     now = asyncio.get_running_loop().time()
-    if connection.patience_until is None:
-        connection.patience_until = now + edge.limits.resume_seconds
-    if found.is_decided or now >= connection.patience_until:
-        connection.patience_until = None
+    until, before = connection.asking or (now + edge.limits.resume_seconds, None)
+    found = edge.resumption(connection, since, before)
+    connection.asking = until, found
+    if found.is_decided or now >= until:
+        connection.asking = None
         edge.undecided.discard(connection)
+        edge.history.forget(connection)
         return found.given_up()
     edge.undecided.add(connection)
     edge.history.want(found.missing, connection)
@@ -128,6 +129,9 @@ def _is_ping(message: str | bytes) -> bool:
     """Tell whether *message* asks for a sign of life, by the protocol's command or by RFC 6455's frame."""
     if isinstance(message, bytes):
         return True
+    # Asked at every turn of a replay of what waits behind it, so a look at the text comes first.
+    if "ping" not in message:
+        return False
     try:
         return isinstance(decode_command(message), Ping)
     except InvalidCommand:

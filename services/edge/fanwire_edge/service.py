@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from fanwire_edge.adapters.prometheus import edge_registry
-from fanwire_edge.broadcaster import Broadcaster
+from fanwire_edge.broadcaster import Broadcaster, tell_refused
 from fanwire_edge.caretaker import Caretaker
 from fanwire_edge.core.topics import Topics
 from fanwire_edge.drain import Drain
@@ -142,10 +142,7 @@ class Service:
         except TailLost as problem:
             logger.info("topics_unknown", extra={"reason": str(problem)})
             return False
-        if refused:
-            logger.warning(
-                "topics_refused", extra={"topics": sorted(refused), "setting": "broker.max_topics"}
-            )
+        tell_refused(refused)
         return True
 
     async def _keep_looking(self) -> None:

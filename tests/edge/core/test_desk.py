@@ -83,7 +83,7 @@ def test_each_refused_channel_gets_an_error_of_its_own_before_the_confirmation(d
         ("invalid_channel", gap_key(0)),
     ]
     assert found[0].payload["channels"] == [USER]
-    assert found[2].payload["channels"] == [A, USER]
+    assert "channels" not in found[2].payload
     assert {answer.reply_to for answer in found} == {1}
     assert found[3:] == [answers.subscribed([A], None, PLACES, 1)]
 
@@ -115,16 +115,26 @@ def test_a_connection_is_on_a_bounded_number_of_channels() -> None:
     assert desk(Subscribe((A,))) == [answers.subscribed([A], None, PLACES, None)]
 
 
-def test_what_is_joined_is_replayed_and_what_the_server_had_joined_is_told_apart(desk: Counter) -> None:
-    """Of those channels everything since the connection joined them has come already."""
+def test_what_begins_and_what_ends_is_told(desk: Counter) -> None:
+    """What the connection was on already is accepted and does not begin; what was refused does neither."""
     desk(Subscribe((B,)))
 
     outcome = desk.outcome(Subscribe((A, B, USER, JOBS)), Resumption())
 
-    assert outcome.replayed == {A, B}
-    assert outcome.joined == {USER}
+    assert outcome.accepted == {A, B, USER}
+    assert outcome.begun == {A}
     assert desk.outcome(Ping()) == Outcome([answers.pong(PLACES, None)])
-    assert desk.outcome(Subscribe((JOBS,))).replayed == frozenset()
+    assert desk.outcome(Subscribe((JOBS,))).accepted == frozenset()
+    assert desk.outcome(Unsubscribe((A, C))).ended == {A}
+
+
+def test_what_it_is_on_is_told_once_for_a_command(desk: Counter) -> None:
+    """Four kilobytes of bad names do not become megabytes of answers."""
+    for command in (Subscribe(("x", "y", "z")), Unsubscribe(("x", "y", "z"))):
+        found = desk(command)
+
+        assert [code for code, _ in codes(found)] == ["invalid_channel"] * 3
+        assert ["channels" in answer.payload for answer in found] == [True, False, False]
 
 
 def test_a_proven_since_is_recovered_from_where_it_stands(desk: Counter) -> None:

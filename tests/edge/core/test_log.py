@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fanwire_edge.core.follower import Loss
-from fanwire_edge.core.log import Log, Slice
+from fanwire_edge.core.log import Log, Slice, Stretch
 from fanwire_edge.core.record import Record, gap_record
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.position import Position
@@ -99,8 +99,34 @@ def test_a_read_can_be_of_one_stream() -> None:
     records = [record(1), record(1, stream=JOBS), record(2), record(2, stream=JOBS)]
     log = filled(10 * SIZE, *records)
 
-    assert log.read([A], 0, 4, 1, ORDERS) == Slice((records[0],), 2)
-    assert log.read([A], 2, 4, 1, ORDERS) == Slice((records[2],), 4)
+    assert log.read_stream(ORDERS, {A}, place(0), place(2), 1) == Stretch([records[0]], place(1))
+    assert log.read_stream(ORDERS, {A}, place(1), place(2), 2) == Stretch([records[2]], None)
+    assert log.read_stream(ORDERS, {B}, place(0), place(2), 2) == Stretch([], None)
+
+
+@pytest.mark.parametrize("most", [1, 3, 10_000])
+def test_a_stream_under_a_busy_key_is_read_by_its_own_records(most: int) -> None:
+    """However many other streams brought under the same key, and however many of its own are passed over."""
+    log = Log(10**9)
+    for stream in (ORDERS, JOBS):
+        log.anchor(stream, place(0))
+    mine = []
+    for number in range(1, 3001):
+        log.append(record(number, A, stream=JOBS))
+        log.append(record(number, A if number % 1000 == 0 else B))
+        if number % 1000 == 0:
+            mine.append(number)
+
+    found, after = [], place(0)
+    while True:
+        stretch = log.read_stream(ORDERS, {A}, after, place(3000), most)
+        found += [each.position for each in stretch.records]
+        if stretch.reached is None:
+            break
+        assert stretch.reached.key > after.key
+        after = stretch.reached
+
+    assert found == [place(number) for number in mine]
 
 
 def test_memory_reaches_back_to_what_was_evicted_last() -> None:

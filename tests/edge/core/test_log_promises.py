@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fanwire_edge.core.follower import Loss
@@ -106,23 +106,52 @@ budgets = st.sampled_from([1, 3000, 12_000, 10**9])
 def test_a_read_is_what_a_walk_over_everything_finds(
     appends: list[Append], max_bytes: int, data: st.DataObject
 ) -> None:
-    """Under any keys, between any numbers, of all streams or one; and reading on from where a full read
-    stopped misses nothing."""
+    """Under any keys, between any numbers; and reading on from where a full read stopped misses nothing."""
     log, plain = built(appends, max_bytes)
     keys = data.draw(st.lists(st.sampled_from(KEYS)))
     start = data.draw(st.integers(log.first, log.next))
     stop = data.draw(st.integers(start, log.next))
     most = data.draw(st.integers(1, 5))
-    stream = data.draw(st.sampled_from([None, *STREAMS]))
 
-    expected = plain.read(keys, start, stop, len(plain.records), stream)
+    expected = plain.read(keys, start, stop, len(plain.records), None)
     found: list[Record] = []
     while start < stop:
-        portion = log.read(keys, start, stop, most, stream)
-        assert list(portion.records) == plain.read(keys, start, stop, most, stream)
+        portion = log.read(keys, start, stop, most)
+        assert list(portion.records) == plain.read(keys, start, stop, most, None)
         assert start < portion.next <= stop
         found += portion.records
         start = portion.next
+
+    assert found == expected
+
+
+@settings(deadline=None)
+@given(appends, budgets, st.data())
+def test_a_read_of_one_stream_is_what_a_walk_over_everything_finds(
+    appends: list[Append], max_bytes: int, data: st.DataObject
+) -> None:
+    """From any position that memory reaches back to; reading on from where it stopped misses nothing."""
+    log, plain = built(appends, max_bytes)
+    stream = data.draw(st.sampled_from(STREAMS))
+    numbers = [each for each in range(130) if log.reaches(stream, place(each))]
+    assume(numbers)
+    after = place(data.draw(st.sampled_from(numbers)))
+    until = place(data.draw(st.sampled_from(numbers)))
+    keys = data.draw(st.sets(st.sampled_from(KEYS)))
+
+    expected = [
+        each
+        for each in plain.read(list(keys), plain.first, len(plain.records), len(plain.records), stream)
+        if after.key < each.position.key <= until.key
+    ]
+    found: list[Record] = []
+    while True:
+        stretch = log.read_stream(stream, keys, after, until, data.draw(st.integers(1, 5)))
+        found += stretch.records
+        if stretch.reached is None:
+            break
+        assert after.key < stretch.reached.key
+        after = stretch.reached
 
     assert found == expected
 

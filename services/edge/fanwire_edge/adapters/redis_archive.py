@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fanwire_edge.adapters.redis_wire import Command, RedisWire, checked, entry_of, identity_of, info_of
-from fanwire_edge.core.page import EARLIER_ENTRIES, Order, RawPage
+from fanwire_edge.core.page import EARLIER_ENTRIES, PAGE_ENTRIES, Order, RawPage
 from fanwire_edge.core.stream import Stream
 from fanwire_edge.ports import TailLost
 
@@ -20,16 +20,21 @@ class RedisArchive:
     def __init__(self, url: str, prefix: str) -> None:
         self._wire = RedisWire(url, prefix)
         self._turn = asyncio.Lock()
+        self._most = PAGE_ENTRIES
 
     async def page(self, stream: Stream, start: Order, count: int) -> RawPage:
         """Return at most *count* entries from *start* on, with what proves their continuity."""
         async with self._turn:
             try:
-                return await self._page(stream, start, count)
+                page = await self._page(stream, start, min(count, self._most))
             except TailLost:
-                # Also where it answers, a demoted broker for example: the next one may be another.
+                # Also where it answers, a demoted broker for example: the next one may be another. The
+                # entries may be too large for so many of them to come in time.
                 await self._wire.close()
+                self._most = max(1, min(count, self._most) // 2)
                 raise
+            self._most = min(count, 2 * self._most)
+            return page
 
     async def _page(self, stream: Stream, start: Order, count: int) -> RawPage:
         key = self._wire.key(stream)
@@ -40,7 +45,7 @@ class RedisArchive:
             ("INFO", "replication"),
             ("XINFO", "STREAM", key),
             ("XRANGE", key, place, "+", "COUNT", count),
-            ("XREVRANGE", key, f"({place}", "-", "COUNT", EARLIER_ENTRIES),
+            ("XREVRANGE", key, f"({place}", "-", "COUNT", min(count, EARLIER_ENTRIES)),
             ("XINFO", "STREAM", key),
         ]
         if not self._wire.is_connected:

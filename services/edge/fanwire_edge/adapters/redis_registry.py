@@ -11,13 +11,16 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from fanwire_edge.adapters.redis_wire import reason_of
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.keys import config_key, topics_key
+from fanwire_protocol.settings import SettingError
 
 __all__ = ["RedisRegistry"]
 
 REPLY_SECONDS = 2.0
 _PARTITIONS = "partitions"
+MAX_PARTITIONS = 1024
 # Writing to a connection that was reset a moment ago is a RuntimeError under uvloop, and no OSError.
 _BROKEN = (RedisError, OSError, TimeoutError, RuntimeError)
 
@@ -46,7 +49,13 @@ class RedisRegistry:
             if stored is None:
                 await self._redis.hsetnx(key, _PARTITIONS, str(wanted or 1))
                 stored = await self._redis.hget(key, _PARTITIONS)
-        return int(stored or 1)
+        text = stored.decode(errors="replace") if isinstance(stored, bytes) else str(stored)
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_PARTITIONS:
+            raise SettingError(
+                f"broker.prefix: the number of partitions under {key} is {text[:20]!r}, "
+                f"not one from 1 to {MAX_PARTITIONS}; take another prefix, for example fanwire2"
+            )
+        return int(text)
 
     async def topics(self) -> frozenset[str]:
         """Return the registered topics."""
@@ -65,4 +74,4 @@ async def _mapped_errors() -> AsyncIterator[None]:
         async with asyncio.timeout(2 * REPLY_SECONDS):
             yield
     except _BROKEN as error:
-        raise TailLost(f"{type(error).__name__}: {error}") from error
+        raise TailLost(reason_of(error)) from error

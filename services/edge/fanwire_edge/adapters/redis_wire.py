@@ -21,12 +21,13 @@ from fanwire_edge.core.stream import CONTROL, Entry, Stream, StreamInfo
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.keys import ENTRY_FIELD, control_key, stream_key
 
-__all__ = ["Command", "RedisWire", "checked", "entry_of", "identity_of", "info_of"]
+__all__ = ["Command", "RedisWire", "checked", "entry_of", "identity_of", "info_of", "reason_of"]
 
 T = TypeVar("T")
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
 CONNECT_SECONDS = 2.0
+_MAX_REASON = 200
 # Writing to a connection that was reset a moment ago is a RuntimeError under uvloop, and no OSError.
 _BROKEN = (RedisError, OSError, TimeoutError, RuntimeError)
 
@@ -95,7 +96,7 @@ class RedisWire:
                 return await exchange
         except _BROKEN as error:
             await self.close()
-            raise TailLost(f"{type(error).__name__}: {error}") from error
+            raise TailLost(reason_of(error)) from error
         except BaseException:
             # A cancelled read leaves replies on the wire; the connection cannot be used again.
             await self.close()
@@ -117,10 +118,16 @@ async def _reply(connection: Connection) -> Any:
         return error
 
 
+def reason_of(error: Exception) -> str:
+    """Say what *error* is, without the arguments that Redis repeats of a command it does not know: they may
+    be a password."""
+    return f"{type(error).__name__}: {str(error).partition(', with args')[0][:_MAX_REASON]}"
+
+
 def checked(reply: Any) -> Any:
     """Return *reply*, or raise TailLost where it is an error."""
     if isinstance(reply, ResponseError):
-        raise TailLost(f"{type(reply).__name__}: {reply}") from reply
+        raise TailLost(reason_of(reply)) from reply
     return reply
 
 
@@ -131,6 +138,8 @@ def identity_of(reply: Any) -> str:
     fields = dict(line.split(":", 1) for line in lines if ":" in line)
     if fields.get("role") != "master":
         raise TailLost(f"the broker is a {fields.get('role')}, not a master; waiting for one")
+    if "master_replid" not in fields:
+        raise TailLost("the broker does not tell its replication id; Fanwire needs Redis 7.0 or newer")
     return fields["master_replid"]
 
 

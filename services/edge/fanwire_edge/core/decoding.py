@@ -17,8 +17,8 @@ from fanwire_protocol.position import Position
 
 __all__ = ["Decoded", "IsRepeated", "decode_entries", "remember_entries"]
 
-# An event's digest and its entry's time in milliseconds and sequence: does a copy stand before it?
-IsRepeated: TypeAlias = Callable[[bytes, int, int], bool]
+# A stream, an event's digest and its entry's time in milliseconds and sequence: does a copy stand before it?
+IsRepeated: TypeAlias = Callable[[Stream, bytes, int, int], bool]
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ def decode_entries(
         except InvalidData as problem:
             found.invalid.append((entry.id, str(problem)))
         else:
-            if is_repeated(digest_of(stream.topic, event.tenant, event.id), *position.key):
+            if is_repeated(stream, digest_of(event.tenant, event.id), *position.key):
                 found.repeated += 1
             elif not channels:
                 found.unroutable += 1
@@ -64,7 +64,7 @@ def remember_entries(stream: Stream, entries: Iterable[Entry], is_repeated: IsRe
             event, _ = _event(stream, entry.data)
         except InvalidData:
             continue
-        is_repeated(digest_of(stream.topic, event.tenant, event.id), *order_of(entry.id))
+        is_repeated(stream, digest_of(event.tenant, event.id), *order_of(entry.id))
 
 
 def _event(stream: Stream, data: bytes | None) -> tuple[Event, tuple[str, ...]]:

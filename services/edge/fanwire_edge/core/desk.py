@@ -130,7 +130,7 @@ class Desk:
         accepted: list[str] = []
         before = frozenset(member.keys)
         for name in command.channels:
-            refusal = self._refusal(member, session, name, command.reply_to)
+            refusal = self._refusal(member, session, name, command.reply_to, refused)
             if refusal is not None:
                 refused.append(refusal)
                 continue
@@ -159,12 +159,14 @@ class Desk:
             for unproven in resumption.unproven
         ]
 
-    def _refusal(self, member: Member, session: Session, name: str, reply_to: ReplyTo) -> Answer | None:
-        """Return why the connection may not be on *name*, or None."""
+    def _refusal(
+        self, member: Member, session: Session, name: str, reply_to: ReplyTo, told: Sequence[Answer]
+    ) -> Answer | None:
+        """Return why the connection may not be on *name*, or None; *told* are the refusals before it."""
         try:
             channel = parse_channel(name)
         except InvalidChannel as problem:
-            return _invalid(member, name, problem, reply_to)
+            return _invalid(member, name, problem, reply_to, told)
         if name in member.keys:
             return None
         if channel.is_server_joined or not permits(session.principal, channel):
@@ -179,7 +181,7 @@ class Desk:
         refused: list[Answer] = []
         left: list[str] = []
         for name in channels:
-            refusal = self._refusal_to_leave(member, name, reply_to)
+            refusal = self._refusal_to_leave(member, name, reply_to, refused)
             if refusal is None:
                 self._hub.unsubscribe(member, name)
                 left.append(name)
@@ -189,11 +191,13 @@ class Desk:
             refused.append(answers.unsubscribed(left, "client", reply_to))
         return Outcome(refused, ended=frozenset(left))
 
-    def _refusal_to_leave(self, member: Member, name: str, reply_to: ReplyTo) -> Answer | None:
+    def _refusal_to_leave(
+        self, member: Member, name: str, reply_to: ReplyTo, told: Sequence[Answer]
+    ) -> Answer | None:
         try:
             channel = parse_channel(name)
         except InvalidChannel as problem:
-            return _invalid(member, name, problem, reply_to)
+            return _invalid(member, name, problem, reply_to, told)
         if channel.is_server_joined:
             message = "the server joins and leaves this channel"
             return answers.error(ErrorCode.FORBIDDEN, message, channel=name, reply_to=reply_to)
@@ -207,11 +211,16 @@ def _channels(member: Member) -> list[str]:
     return [key for key in member.keys if not is_gap_key(key)]
 
 
-def _invalid(member: Member, name: str, problem: InvalidChannel, reply_to: ReplyTo) -> Answer:
+def _invalid(
+    member: Member, name: str, problem: InvalidChannel, reply_to: ReplyTo, told: Sequence[Answer]
+) -> Answer:
+    """Refuse a name that is none. What the connection is on is told once for a command: 4 KB of bad names
+    must not become megabytes of answers."""
+    is_told = any("channels" in answer.payload for answer in told)
     return answers.error(
         ErrorCode.INVALID_CHANNEL,
         str(problem),
         channel=name,
-        channels=sorted(_channels(member)),
+        channels=None if is_told else sorted(_channels(member)),
         reply_to=reply_to,
     )

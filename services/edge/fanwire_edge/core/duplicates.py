@@ -13,6 +13,8 @@ from collections import deque
 from hashlib import blake2b
 from typing import Protocol
 
+from fanwire_edge.core.stream import Stream
+
 __all__ = ["Duplicates", "Known", "Seen", "digest_of", "number_of"]
 
 _GENERATIONS = 4
@@ -20,9 +22,9 @@ _SEQUENCE_BITS = 20
 _MAX_SEQUENCE = (1 << _SEQUENCE_BITS) - 1
 
 
-def digest_of(topic: str, tenant: str | None, event_id: str) -> bytes:
-    """Return what stands for an event of *topic*."""
-    return blake2b(f"{topic}\0{tenant or ''}\0{event_id}".encode(), digest_size=16).digest()
+def digest_of(tenant: str | None, event_id: str) -> bytes:
+    """Return what stands for an event."""
+    return blake2b(f"{tenant or ''}\0{event_id}".encode(), digest_size=16).digest()
 
 
 def number_of(time_ms: int, sequence: int = 0) -> int:
@@ -49,10 +51,14 @@ class Seen:
     def __len__(self) -> int:
         return len(self._first)
 
-    def add(self, digest: bytes, number: int) -> None:
-        """Remember an entry; those of one event come in the order of the log."""
-        if self._first.setdefault(digest, number) != number:
+    def add(self, digest: bytes, number: int) -> bool:
+        """Remember an entry, those of one event in the order of the log; tell whether it is the first."""
+        first = self._first.get(digest)
+        if first is None:
+            self._first[digest] = number
+        elif first != number:
             self._last[digest] = number
+        return first is None
 
     def has_between(self, digest: bytes, start: int, stop: int) -> bool:
         """Tell whether an entry of the event is remembered with start ≤ its number < stop."""
@@ -66,46 +72,73 @@ class Seen:
         return not self._first.keys().isdisjoint(other._first)
 
 
-class Duplicates:
-    """Events of the last *seconds* of every topic, at most about *max_events* of them."""
+class _Window:
+    """Events of the last *window_ms* of one stream, in generations with the time at which each was begun."""
 
-    def __init__(self, seconds: int, max_events: int) -> None:
-        self.window_ms = seconds * 1000
-        self._generation_ms = max(1, self.window_ms // _GENERATIONS)
-        self._max_events = max_events
-        # Each with the time at which it was begun.
+    def __init__(self, window_ms: int) -> None:
+        self._window_ms = window_ms
+        self._generation_ms = max(1, window_ms // _GENERATIONS)
         self._generations: deque[tuple[int, Seen]] = deque()
 
     def __len__(self) -> int:
         return sum(len(seen) for _, seen in self._generations)
 
-    def is_repeated(self, digest: bytes, time_ms: int, sequence: int) -> bool:
-        """Tell whether the event stands in the log before this entry, within the window; remember it.
+    def has_between(self, digest: bytes, start: int, stop: int) -> bool:
+        return any(seen.has_between(digest, start, stop) for _, seen in self._generations)
+
+    def writable(self, time_ms: int) -> tuple[Seen, int]:
+        """Return the generation to write into, and how many events were forgotten with old ones."""
+        generations, forgotten = self._generations, 0
+        if not generations or time_ms - generations[-1][0] >= self._generation_ms:
+            generations.append((time_ms, Seen()))
+            while time_ms - generations[0][0] > self._window_ms + self._generation_ms:
+                forgotten += self.forget_oldest()
+        return generations[-1][1], forgotten
+
+    def forget_oldest(self) -> int:
+        """Drop a generation, if there is one, and return how many events were in it."""
+        return len(self._generations.popleft()[1]) if self._generations else 0
+
+
+class Duplicates:
+    """Events of the last *seconds* of every stream, at most about *max_events* of them.
+
+    Each stream has a window of its own, since one may be read far behind the others.
+    """
+
+    def __init__(self, seconds: int, max_events: int) -> None:
+        self.window_ms = seconds * 1000
+        self._max_events = max_events
+        self._windows: dict[Stream, _Window] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def of(self, stream: Stream) -> Known:
+        """Return what is known of *stream*."""
+        return self._window(stream)
+
+    def is_repeated(self, stream: Stream, digest: bytes, time_ms: int, sequence: int) -> bool:
+        """Tell whether the event stands in the stream before this entry, within the window; remember it.
 
         To ask for the same entry again changes nothing.
         """
-        number = number_of(time_ms, sequence)
-        is_repeated = self.has_between(digest, number_of(time_ms - self.window_ms), number)
-        self._generation(time_ms).add(digest, number)
+        window, number = self._window(stream), number_of(time_ms, sequence)
+        is_repeated = window.has_between(digest, number_of(time_ms - self.window_ms), number)
+        if self._count >= self._max_events:
+            self._count -= max(self._windows.values(), key=len).forget_oldest()
+        seen, forgotten = window.writable(time_ms)
+        self._count += seen.add(digest, number) - forgotten
         return is_repeated
-
-    def has_between(self, digest: bytes, start: int, stop: int) -> bool:
-        """Tell whether an entry of the event is remembered with start ≤ its number < stop."""
-        return any(seen.has_between(digest, start, stop) for _, seen in self._generations)
 
     def clear(self) -> None:
         """Forget everything: the log is another one."""
-        self._generations.clear()
+        self._windows.clear()
+        self._count = 0
 
-    def _generation(self, time_ms: int) -> Seen:
-        """Return the generation to write into, and drop those that are out of the window or the bound."""
-        generations = self._generations
-        if not generations or time_ms - generations[-1][0] >= self._generation_ms:
-            generations.append((time_ms, Seen()))
-        while generations[-1][0] - generations[0][0] > self.window_ms + self._generation_ms:
-            generations.popleft()
-        if len(self) >= self._max_events:
-            generations.popleft()
-            if not generations:
-                generations.append((time_ms, Seen()))
-        return generations[-1][1]
+    def _window(self, stream: Stream) -> _Window:
+        window = self._windows.get(stream)
+        if window is None:
+            self._windows[stream] = window = _Window(self.window_ms)
+        return window

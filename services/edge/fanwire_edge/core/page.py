@@ -23,9 +23,10 @@ from fanwire_protocol.position import BEGINNING, Position
 
 __all__ = ["EARLIER_ENTRIES", "FIRST", "PAGE_ENTRIES", "Order", "Page", "RawPage", "page_start"]
 
-PAGE_ENTRIES = 1000
+# So many are decoded within a few milliseconds, during which nothing else happens.
+PAGE_ENTRIES = 250
 # Entries before a page that are looked at for copies, where nothing else of that time is known.
-EARLIER_ENTRIES = 200
+EARLIER_ENTRIES = 100
 # What an entry costs a page besides its record: its id twice, and its place among the duplicates.
 _ENTRY_BYTES = 400
 _SECOND_MS = 1000
@@ -73,10 +74,11 @@ class Page:
         self.seen = seen = Seen()
         context = (*known, _seen(raw.stream, raw.earlier), seen)
 
-        def is_repeated(digest: bytes, time_ms: int, sequence: int) -> bool:
+        def is_repeated(stream: Stream, digest: bytes, time_ms: int, sequence: int) -> bool:
             number, since = number_of(time_ms, sequence), number_of(time_ms - window_ms)
+            is_copy = any(each.has_between(digest, since, number) for each in context)
             seen.add(digest, number)
-            return any(each.has_between(digest, since, number) for each in context)
+            return is_copy
 
         before = Position(raw.before_id or BEGINNING, raw.broker)
         self.records: Sequence[Record] = decode_entries(raw.stream, before, entries, is_repeated).records
@@ -126,9 +128,8 @@ def _whole_seconds(raw: RawPage) -> tuple[Sequence[Entry], Order]:
 def _seen(stream: Stream, entries: Iterable[Entry]) -> Seen:
     seen = Seen()
 
-    def remember(digest: bytes, time_ms: int, sequence: int) -> bool:
-        seen.add(digest, number_of(time_ms, sequence))
-        return False
+    def remember(stream: Stream, digest: bytes, time_ms: int, sequence: int) -> bool:
+        return seen.add(digest, number_of(time_ms, sequence))
 
     remember_entries(stream, entries, remember)
     return seen

@@ -72,7 +72,7 @@ class Pages:
         known = self._known(raw.stream, raw.start)
         if any(end >= raw.start for end, _ in known):
             raw = replace(raw, earlier=())
-        page = Page(raw, [seen for _, seen in known] + [self._live], self._live.window_ms)
+        page = Page(raw, [*(seen for _, seen in known), self._live.of(raw.stream)], self._live.window_ms)
         self._forget_doubtful(page)
         self._remember(page)
         self._keep(page)

@@ -31,44 +31,58 @@ class Resumption:
 
     `missing` are pages to be read first; `is_ahead` says that the client has seen more than this edge has
     read yet. Where neither is the case, `starts` and `unproven` are the whole answer: a stream in neither
-    has nothing to replay.
+    has nothing to replay. Until then some streams are `undecided`; `reached` is where the search for their
+    proof goes on.
     """
 
     starts: dict[Stream, Position] = field(default_factory=dict)
     unproven: list[Unproven] = field(default_factory=list)
     missing: list[Missing] = field(default_factory=list)
     is_ahead: bool = False
-    undecided: dict[Stream, tuple[Position | None, Position]] = field(default_factory=dict)
+    undecided: list[Unproven] = field(default_factory=list)
+    reached: dict[Stream, Order] = field(default_factory=dict)
 
     @property
     def is_decided(self) -> bool:
         """Whether nothing has to be looked up or waited for."""
-        return not self.missing and not self.is_ahead
+        return not self.undecided
 
     def given_up(self) -> Resumption:
         """Return what holds where nothing more is looked up: what is undecided is unproven."""
-        for missing in self.missing:
-            start, end = self.undecided[missing.stream]
-            self.unproven.append(Unproven(missing.stream, start, end))
-        self.missing.clear()
-        return self
+        return Resumption(self.starts, [*self.unproven, *self.undecided])
+
+    def verdict(self, stream: Stream) -> Position | Unproven | None:
+        """Return what was found of *stream*: a start, that it is unproven, or nothing yet."""
+        start = self.starts.get(stream)
+        return start or next((each for each in self.unproven if each.stream == stream), None)
 
 
 def resume(
-    since: Mapping[str, Position], now: Mapping[Stream, Position], log: Log, pages: Pages
+    since: Mapping[str, Position],
+    now: Mapping[Stream, Position],
+    log: Log,
+    pages: Pages,
+    before: Resumption | None = None,
 ) -> Resumption:
-    """Judge the positions *since* of a client against the positions *now* of the streams that feed it."""
-    found = Resumption()
+    """Judge the positions *since* of a client against the positions *now* of the streams that feed it.
+
+    What an attempt *before* has found is not looked up again: the pages of many streams, or those of one busy
+    second, may not all be there at the same time. Where a start holds no more, the replay will find out.
+    """
+    found = Resumption(reached=dict(before.reached) if before else {})
     youngest = max((position.key for position in since.values()), default=FIRST)
     for stream, end in now.items():
         start = since.get(stream.topic)
-        if start is None:
-            _judge_unnamed(found, stream, end, youngest, pages)
-        elif start.broker != end.broker:
+        verdict = before.verdict(stream) if before else None
+        if isinstance(verdict, Unproven) or (start is not None and start.broker != end.broker):
             found.unproven.append(Unproven(stream, start, end))
+        elif verdict is not None:
+            found.starts[stream] = verdict
+        elif start is None:
+            _judge_unnamed(found, stream, end, youngest, pages)
         elif start.key > end.key:
             found.is_ahead = True
-            found.unproven.append(Unproven(stream, start, end))
+            found.undecided.append(Unproven(stream, start, end))
         elif start != end:
             _judge_older(found, stream, start, end, log, pages)
     return found
@@ -111,8 +125,9 @@ def _proving_page(
 ) -> Page | None:
     """Return the page that proves what the client *named*, if anything does; note it where it is missing."""
     start = FIRST if named is None else named.key
-    place, page = pages.proving(stream, page_start(start), start)
+    place, page = pages.proving(stream, found.reached.get(stream, page_start(start)), start)
+    found.reached[stream] = place
     if page is None:
         found.missing.append(Missing(stream, place))
-        found.undecided[stream] = named, end
+        found.undecided.append(Unproven(stream, named, end))
     return page

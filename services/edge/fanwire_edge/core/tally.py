@@ -9,7 +9,17 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 
-__all__ = ["LATENCY_BUCKETS_MS", "Gauges", "Tally"]
+from fanwire_protocol.codes import CloseCode
+
+__all__ = ["ABNORMAL", "LATENCY_BUCKETS_MS", "Gauges", "Tally", "close_reason"]
+
+# What a connection ends with that was lost without a CLOSE frame (RFC 6455 section 7.1.5).
+ABNORMAL = 1006
+_REASONS = {int(code): code.name.lower() for code in CloseCode} | {
+    1001: "going_away",
+    1005: "no_status",
+    ABNORMAL: "lost",
+}
 
 # Upper bounds in milliseconds; what lies above is in the last, open bucket.
 LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -59,3 +69,8 @@ class Gauges:
     history_reads: int
     tail_reading: bool
     tail_lag_seconds: float
+
+
+def close_reason(code: int) -> str:
+    """Return the name of a close code, of a bounded set, since a peer may send any number."""
+    return _REASONS.get(code, "other")
