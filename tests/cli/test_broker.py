@@ -59,7 +59,7 @@ def test_order_of_brokers(
 
 def test_no_broker_at_all() -> None:
     """One line says how to get one."""
-    with pytest.raises(Failure, match=r"apt-get install redis-server.*FANWIRE_BROKER__URL"):
+    with pytest.raises(Failure, match=r"apt-get install redis-server.*`make setup`.*FANWIRE_BROKER__URL"):
         resolve_broker({}, lambda name: None, lambda: None)
 
 
@@ -109,8 +109,17 @@ async def _facts(number: int) -> BrokerFacts | None:
         ("redis://user:secret@host:6379/0", "redis://host:6379/0"),
         ("rediss://:secret@host/1?password=secret", "rediss://host/1"),
         ("redis://host:port/", "the configured URL"),
+        ("redis://user:secret/word@host", "the configured URL"),
+        ("redis://user:12/secret@host", "the configured URL"),
+        ("redis://user:12#secret@host", "the configured URL"),
+        ("redis://host:6379/secret", "redis://host:6379"),
     ],
 )
 def test_printed_url_holds_no_password(url: str, shown: str) -> None:
-    """User, password and query are left out."""
+    """User, password and query are left out, also where the password holds what should be escaped."""
     assert shown_url(url) == shown
+
+
+def test_configured_url_is_in_no_repr() -> None:
+    """The broker that was chosen can be logged."""
+    assert "hush" not in repr(resolve_broker({"FANWIRE_BROKER__URL": "redis://:hush@host/0"}))

@@ -97,6 +97,11 @@ def test_default_tenant_and_claim_names_are_used() -> None:
         ("tenant:acme:resource:orders:42", {}, '"tenant:acme:resource:orders:*" would permit it'),
         ("tenant:acme:resource:orders:42", {}, "`scope` with orders:read"),
         ("tenant:acme:resource:*", {}, '`channels` with "tenant:acme:resource:*"'),
+        (
+            "tenant:acme:resource:orders:42",
+            {"channels": ["tenant:*", "tenant:*:resource:*"]},
+            "would permit it",
+        ),
         ("tenant:acme:resource:orders:42", {"scope": "orders:read"}, "edge's own rules"),
         ("tenant:acme:resource:orders:42", {"permissions": ["orders:read"]}, "edge's own rules"),
         ("tenant:acme:resource:orders:42", {"channels": ["tenant:acme:resource:*"]}, "edge's own rules"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -121,11 +124,13 @@ async def test_broker_is_read_as_it_is(redis_server: RedisServer) -> None:
     ("config", "url", "text"),
     [
         ({"requirepass": "hush"}, "redis://:wrong@127.0.0.1:{port}/0", "password"),
-        ({}, "http://127.0.0.1:{port}", "none of redis://"),
+        ({}, "http://127.0.0.1:{port}", "one of redis://"),
+        ({}, "redis://user:hush/word@127.0.0.1:{port}/0", "/ as %2F"),
+        ({"rename-command": 'HELLO ""'}, "redis://:hush@127.0.0.1:{port}/0", "unknown command 'HELLO'"),
     ],
 )
 async def test_broker_that_does_not_let_us_in(config: dict[str, str], url: str, text: str) -> None:
-    """The reason is given in one line."""
+    """The reason is given in one line, and the password is not."""
     with RedisServer(config=config) as server, pytest.raises(ProbeFailed) as caught:
         await ask_broker(url.format(port=server.port))
 
@@ -151,14 +156,54 @@ async def test_refused_upgrade_is_read(status: int, body: str, facts: HandshakeF
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=status, text=body, headers={"Retry-After": "7"})
 
+    async with _answering(refuse) as url, Visit(url, "t") as visit:
+        assert await visit.shake_hands() == facts
+
+
+async def test_token_follows_no_redirect() -> None:
+    """A redirect is a failure that says so, and what it leads to is asked for nothing."""
+    asked: list[str] = []
+
+    async def redirect(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
+
+    async with _answering(redirect) as url, Visit(url, "t") as visit:
+        with pytest.raises(ProbeFailed, match=r"redirects \(302\)"):
+            await visit.shake_hands()
+
+    assert asked == ["/ws"]
+
+
+async def test_answer_that_is_no_http_shows_no_query() -> None:
+    """A credential in the URL's query is not repeated with the reason."""
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(reply, "127.0.0.1", 0) as running:
+        port = running.sockets[0].getsockname()[1]
+        async with Visit(f"ws://127.0.0.1:{port}/ws?token=hush", None) as visit:
+            with pytest.raises(ProbeFailed) as caught:
+                await visit.shake_hands()
+
+    assert "hush" not in str(caught.value)
+
+
+@asynccontextmanager
+async def _answering(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[str]:
     application = web.Application()
-    application.router.add_get("/ws", refuse)
+    application.router.add_get("/{path}", handle)
     runner = web.AppRunner(application)
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        async with Visit(f"ws://127.0.0.1:{port}/ws", "t") as visit:
-            assert await visit.shake_hands() == facts
+        yield f"ws://127.0.0.1:{port}/ws"
     finally:
         await runner.cleanup()

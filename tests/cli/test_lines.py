@@ -33,3 +33,11 @@ def test_gap_is_a_line_too() -> None:
 def test_line_break_in_a_payload_breaks_no_line() -> None:
     """One event is one line whatever it holds."""
     assert "\n" not in json_line(Event("x", None, "a\nb\u2028c", 0, "e-1"))
+
+
+def test_payload_cannot_steer_the_terminal() -> None:
+    """Control characters are escapes, which JSON reads as what they were."""
+    line = json_line(Event("x", None, "a\x1b\x7f\x9bb", 0, "e-1"))
+
+    assert line.isprintable()
+    assert json.loads(line)["payload"] == "a\x1b\x7f\x9bb"

@@ -32,6 +32,7 @@ def test_every_command_explains_itself(name: str) -> None:
     ("argv", "status", "text"),
     [
         (("nonsense",), 2, "fanwire nonsense: no such command; there are dev, edge, publish"),
+        (("non\x1b[2Jsense",), 2, r"fanwire non\u001b[2Jsense: no such command"),
         (("token",), 2, "fanwire token: the following arguments are required: --tenant, --user"),
         (("token", "--tenant", "acme", "--user", "u-1"), 1, "FANWIRE_AUTH__JWT__SECRET is not set"),
         (("tail", "tenant:acme:resource:*"), 2, "FANWIRE_TOKEN"),

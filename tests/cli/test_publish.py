@@ -102,10 +102,11 @@ def test_event_for_everyone(shared_redis: SharedRedis) -> None:
     [
         ((*ORDER, *TENANT, "--url", "redis://:hush@127.0.0.1:1/0"), 1, "redis://127.0.0.1:1/0"),
         ((*ORDER, *TENANT, "--url", "http://127.0.0.1:1"), 1, "http://127.0.0.1:1"),
+        ((*ORDER, *TENANT, "--url", "redis://user:hush/word@host"), 1, "/ as %2F"),
         (("orders", "pong", *TENANT), 2, "reserved"),
         (("orders", "x", *TENANT, "--resource", "a b:c"), 2, "resource"),
     ],
-    ids=["unreachable", "no broker URL", "reserved type", "resource"],
+    ids=["unreachable", "no broker URL", "password with a slash", "reserved type", "resource"],
 )
 def test_what_cannot_be_published_is_one_line(argv: tuple[str, ...], status: int, text: str) -> None:
     """The reason and the broker's place are said, never its password, and never in a traceback."""

@@ -52,6 +52,25 @@ def test_environment_wins_over_file_and_foreign_settings_are_passed_over(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (b"s3cret\n", b"s3cret"),
+        (b"s3cret\r\n", b"s3cret"),
+        (b" s3cret \n\n", b" s3cret \n"),
+        (b"s3cret\xff\xfe", b"s3cret\xff\xfe"),
+    ],
+    ids=["LF", "CRLF", "only one newline", "no UTF-8"],
+)
+def test_secret_file_is_read_as_edges_read_it(tmp_path: Path, content: bytes, key: bytes) -> None:
+    """One newline at the end is no part of the secret, every other byte is."""
+    (tmp_path / "secret").write_bytes(content)
+
+    settings = read_settings({"FANWIRE_AUTH__JWT__SECRET_FILE": str(tmp_path / "secret")})
+
+    assert settings.auth.jwt.key == key
+
+
+@pytest.mark.parametrize(
     ("environment", "content", "text"),
     [
         ({"FANWIRE_BROKER__URLL": "x"}, "", "FANWIRE_BROKER__URLL"),

@@ -24,6 +24,14 @@ def test_smallest_token_says_who_where_and_how_long() -> None:
     assert claims_of(GRANT, AUTH, NOW) == claims
 
 
+def test_secret_that_is_no_text_signs() -> None:
+    """A secret of any bytes, as a file may hold it, signs what an edge with the same bytes takes."""
+    key = b"\xff" * 64
+    settings = JwtSettings(secret=key.decode("utf-8", "surrogateescape"))
+
+    assert jwt.decode(sign({"sub": "u-1"}, settings), key, ["HS256"]) == {"sub": "u-1"}
+
+
 def test_largest_token() -> None:
     """Roles, channels and scope are added, issuer and audience where they are configured."""
     grant = Grant("acme", "u-1", 60, ("admin",), ("tenant:acme:resource:orders:*",), "jobs:read")

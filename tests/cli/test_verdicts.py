@@ -75,6 +75,13 @@ def test_handshake_that_went_as_it_should() -> None:
     assert handshake_verdict(HandshakeFacts(401), None).ok is True
 
 
+def test_text_of_the_server_cannot_steer_the_terminal() -> None:
+    """Control characters of a message are shown as escapes, and one verdict stays one line."""
+    facts = HandshakeFacts(403, "forbidden", "a\x1b]0;x\x07b\r\nc\x9bd")
+
+    assert r'"a\u001b]0;x\u0007b\u000d\u000ac\u009bd"' in str(handshake_verdict(facts, GOOD))
+
+
 @pytest.mark.parametrize(
     ("answer", "ok", "text"),
     [

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from aiohttp import web
 
-from fanwire_client import Client, Disconnected, Event, Gap, Limits, Subscription
+from fanwire_client import Client, Disconnected, Event, Gap, InvalidToken, Limits, Subscription
 from fanwire_client._backoff import Backoff
 from fanwire_protocol.frames import encode_frame
 from tests.client.scripted_server import DEADLINE_SECONDS, Peer, ScriptedServer
@@ -219,7 +219,10 @@ async def test_transient_refusal_is_tried_again(
     assert clock.slept == waits
 
 
-async def test_token_is_asked_for_before_every_attempt(server: ScriptedServer) -> None:
+@pytest.mark.parametrize("error", [ConnectionError, TimeoutError, LookupError, InvalidToken])
+async def test_token_is_asked_for_before_every_attempt(
+    server: ScriptedServer, error: type[Exception]
+) -> None:
     """A callable, plain or async, gives each connection its own token; one that fails is asked again."""
     clock = Clock()
     tokens = iter(["first", None, "second"])
@@ -227,7 +230,7 @@ async def test_token_is_asked_for_before_every_attempt(server: ScriptedServer) -
     async def fetch() -> str:
         token = next(tokens)
         if token is None:
-            raise ConnectionError
+            raise error
         return token
 
     async def serve() -> None:
@@ -241,6 +244,20 @@ async def test_token_is_asked_for_before_every_attempt(server: ScriptedServer) -
         tasks.create_task(serve())
         async with Client(server.url, token=fetch, sleep=clock.sleep) as client:
             assert await ids(client, 2) == ["first", "second"]
+
+
+async def test_waiting_for_a_token_can_be_cancelled(server: ScriptedServer) -> None:
+    """Cancelling reaches the callable and is no failure of it: nothing is tried again."""
+    clock = Clock()
+
+    async def hang() -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05), Client(server.url, token=hang, sleep=clock.sleep):
+            pass
+    assert clock.slept == []
 
 
 async def test_refusal_after_a_connection_reaches_the_iterators(server: ScriptedServer) -> None:

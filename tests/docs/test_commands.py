@@ -148,7 +148,7 @@ RUNS: Mapping[tuple[str, str], Run] = {
     ("README.md", 'export FANWIRE_AUTH__JWT__SECRET_FILE="$HOME/fanwire-key"'): watch_and_publish,
     ("README.md", _block("README.md", "fanwire publish").first_line): watch_and_publish,
     ("docs/PROTOCOL.md", "redis-cli SADD fanwire:topics orders"): publish_by_hand,
-    ("libs/cli/README.md", _block("libs/cli/README.md", "$ pip install").first_line): show_live_events,
+    ("libs/cli/README.md", _block("libs/cli/README.md", "$ make setup").first_line): show_live_events,
     ("services/edge/README.md", 'export FANWIRE_AUTH__JWT__SECRET="$(openssl rand -hex 32)"'): run_edge,
     ("services/edge/README.md", ".venv/bin/pytest -q tests/edge"): find_tests,
 }

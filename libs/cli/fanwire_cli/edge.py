@@ -21,4 +21,4 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
 def _find(name: str) -> EntryPoint:
     for found in entry_points(group=_GROUP, name=name):
         return found
-    raise Failure(f"this installation holds no {name}; install it with `pip install fanwire-{name}`")
+    raise Failure(f"this installation holds no {name}; `make setup` in the checkout installs it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fanwire_cli.terminal import visible
 from fanwire_client import Event, Gap
 from fanwire_protocol import JsonValue
 from fanwire_protocol.codec import encode_json
@@ -11,10 +12,10 @@ __all__ = ["json_line"]
 
 
 def json_line(item: Event | Gap) -> str:
-    """Return *item* as JSON without a line break; absent fields are left out."""
+    """Return *item* as JSON without a line break or control character; absent fields are left out."""
     fields = _event_fields(item) if isinstance(item, Event) else _gap_fields(item)
     kept = {name: value for name, value in fields.items() if value is not None or name == "payload"}
-    return encode_json(kept).decode()
+    return visible(encode_json(kept).decode())
 
 
 def _event_fields(event: Event) -> dict[str, JsonValue]:

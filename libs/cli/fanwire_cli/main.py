@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from fanwire_cli.failure import Failure
+from fanwire_cli.terminal import visible
 
 __all__ = ["COMMANDS", "main"]
 
@@ -56,9 +57,9 @@ def _command(name: str) -> Run:
 
 
 def _complain(name: str, failure: Failure) -> None:
-    print(f"fanwire {name}: {failure}", file=sys.stderr)
+    print(visible(f"fanwire {name}: {failure}"), file=sys.stderr)
     for line in failure.details:
-        print(f"  {line}", file=sys.stderr)
+        print(visible(f"  {line}"), file=sys.stderr)
 
 
 def _overview() -> str:

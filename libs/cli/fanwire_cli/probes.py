@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from fanwire_cli.broker import UNREADABLE, is_readable
 from fanwire_cli.verdicts import BrokerFacts, HandshakeFacts
 
 __all__ = ["ProbeFailed", "Visit", "ask_broker", "ask_ready", "knock"]
@@ -28,17 +29,16 @@ class ProbeFailed(Exception):
 
 async def ask_broker(url: str) -> BrokerFacts:
     """Ask the broker at *url* about itself; raises ProbeFailed."""
-    try:
-        client = redis.asyncio.from_url(
-            url,
-            protocol=3,
-            legacy_responses=False,
-            retry=Retry(NoBackoff(), 0),
-            socket_timeout=_DEADLINE_SECONDS,
-            socket_connect_timeout=_DEADLINE_SECONDS,
-        )
-    except ValueError as error:
-        raise ProbeFailed("the URL is none of redis://, rediss://, unix://") from error
+    if not is_readable(url):
+        raise ProbeFailed(UNREADABLE)
+    client = redis.asyncio.from_url(
+        url,
+        protocol=3,
+        legacy_responses=False,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=_DEADLINE_SECONDS,
+        socket_connect_timeout=_DEADLINE_SECONDS,
+    )
     try:
         async with asyncio.timeout(_DEADLINE_SECONDS):
             await client.ping()
@@ -87,6 +87,7 @@ class Visit:
 
     async def __aenter__(self) -> Visit:
         trace = aiohttp.TraceConfig()
+        trace.on_request_redirect.append(_refuse_redirect)
         trace.on_request_end.append(self._keep_refusal)
         self._session = aiohttp.ClientSession(trace_configs=[trace])
         return self
@@ -142,12 +143,22 @@ class Visit:
         self._refusal = HandshakeFacts(answer.status, code, message, answer.headers.get("Retry-After", ""))
 
 
+async def _refuse_redirect(_: object, __: object, told: aiohttp.TraceRequestRedirectParams) -> None:
+    # The token, being a subprotocol, would follow to wherever it leads.
+    told.response.close()
+    raise ProbeFailed(f"the URL redirects ({told.response.status}); use the one it leads to")
+
+
 def _plain(error: Exception) -> str:
-    """Return the error in one line; none of these libraries puts the URL's password or a token into it."""
-    if "Connect call failed" in str(error):  # asyncio's words, which both libraries pass on
+    """Return the error in one line, without what may hold a password or a token."""
+    # aiohttp's text of an unreadable answer shows the URL with its query; Redis repeats the arguments of a
+    # command that it does not know, and a `HELLO` carries the password.
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    text = text.partition(", with args")[0]
+    if "Connect call failed" in text:  # asyncio's words, which both libraries pass on
         return "nothing listens there"
-    if isinstance(error, TimeoutError) or not str(error):
+    if isinstance(error, TimeoutError) or not text:
         return f"no answer within {_DEADLINE_SECONDS:.0f} s"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
-        return f"the TLS certificate is not accepted: {error}"
-    return str(error).splitlines()[0]
+        return f"the TLS certificate is not accepted: {text}"
+    return text.splitlines()[0]

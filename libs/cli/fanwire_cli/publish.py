@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from fanwire_cli.arguments import Parser, pair
-from fanwire_cli.broker import shown_url
+from fanwire_cli.broker import UNREADABLE, is_readable, shown_url
 from fanwire_cli.failure import Failure
 from fanwire_cli.settings import read_settings
 from fanwire_protocol import BrokerSettings, InvalidData, InvalidEvent, JsonValue
@@ -36,6 +36,8 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 async def _publish(outgoing: Outgoing, broker: BrokerSettings) -> str:
+    if not is_readable(broker.url):
+        raise Failure(f"the broker {shown_url(broker.url)} cannot be used: {UNREADABLE}")
     try:
         async with Publisher.from_url(
             broker.url,

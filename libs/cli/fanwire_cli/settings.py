@@ -40,6 +40,11 @@ class JwtSettings:
     audience: str | None = setting(None, "fanwire")
     max_lifetime: int = setting(86_400, "86400", minimum=1)
 
+    @property
+    def key(self) -> bytes:
+        """The secret as the bytes that sign; empty where none is set."""
+        return (self.secret or "").encode("utf-8", "surrogateescape")
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AuthSettings:
@@ -81,7 +86,7 @@ def read_settings(environment: Mapping[str, str], file: str | None = None) -> Se
     path = settings.auth.jwt.secret_file
     if path is None or settings.auth.jwt.secret is not None:
         return settings
-    jwt = dataclasses.replace(settings.auth.jwt, secret=_read_text(path).strip())
+    jwt = dataclasses.replace(settings.auth.jwt, secret=_read_secret(path))
     return dataclasses.replace(settings, auth=dataclasses.replace(settings.auth, jwt=jwt))
 
 
@@ -94,11 +99,22 @@ def _read_document(file: str) -> dict[str, Any]:
 
 def _read_text(file: str) -> str:
     try:
-        return Path(file).read_text("utf-8")
-    except OSError as error:
-        raise Failure(f"{file}: cannot be read: {error.strerror}") from error
+        return _read_bytes(file).decode("utf-8")
     except UnicodeDecodeError as error:
         raise Failure(f"{file}: is no UTF-8 text") from error
+
+
+def _read_secret(file: str) -> str:
+    # As edges read it: any bytes are a secret, and the newline that ends the file is no part of it.
+    text = _read_bytes(file).decode("utf-8", "surrogateescape")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _read_bytes(file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise Failure(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def _sections(schema: type) -> dict[str, Any]:

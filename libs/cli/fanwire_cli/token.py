@@ -89,14 +89,14 @@ def sign(claims: Mapping[str, object], settings: JwtSettings) -> str:
             f"{algorithm} needs a private key, which fanwire does not hold; let your identity provider sign, "
             f"or put one of {', '.join(KEY_BYTES)} first in FANWIRE_AUTH__JWT__ALGORITHMS"
         )
-    held = len((settings.secret or "").encode())
+    held = len(settings.key)
     if held < needed:
         state = f"has {held} bytes" if held else "is not set"
         raise Failure(
             f"{_SECRET} {state} and {algorithm} needs {needed} or more; for example "
             f"export {_SECRET}=$(openssl rand -hex {needed})"
         )
-    return jwt.encode(dict(claims), settings.secret or "", algorithm)
+    return jwt.encode(dict(claims), settings.key, algorithm)
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fanwire_cli.credential import Credential, explain_refusal
+from fanwire_cli.terminal import visible
 from fanwire_protocol import ErrorCode
 
 __all__ = [
@@ -34,7 +35,7 @@ class Verdict:
 
     def __str__(self) -> str:
         word = {True: "ok  ", False: "FAIL", None: "--  "}[self.ok]
-        return f"{word} {self.subject}: {self.text}"
+        return visible(f"{word} {self.subject}: {self.text}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,9 @@ _DEFAULT_LIMITS = Limits()
 class Client:
     """A connection to Fanwire that comes back by itself, resumes where it stopped and drops duplicates.
 
-    *token* is a string, or a callable (plain or async) that is asked before every attempt. *headers* go
-    with the upgrade request. *random* (0 to 1) and *sleep* (seconds) time the reconnects.
+    *token* is a string, or a callable (plain or async) that is asked before every attempt; where it
+    raises, the attempt has failed and the next one asks again. *headers* go with the upgrade request.
+    *random* (0 to 1) and *sleep* (seconds) time the reconnects.
     """
 
     def __init__(

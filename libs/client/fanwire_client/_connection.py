@@ -99,8 +99,7 @@ class Dialer:
     async def _token(self) -> str | None:
         token = self._address.token
         if callable(token):
-            found = token()
-            token = await found if inspect.isawaitable(found) else found
+            token = await _ask(token)
         if token is not None and _TOKEN.fullmatch(token) is None:
             raise InvalidToken
         return token
@@ -117,6 +116,16 @@ class Dialer:
             decode_text=False,
             compress=0,
         )
+
+
+async def _ask(fetch: Callable[[], str | Awaitable[str]]) -> str:
+    """Return the token of the user's callable; raises Unreachable where that raises anything."""
+    try:
+        found = fetch()
+        return await found if inspect.isawaitable(found) else found
+    except Exception as error:  # noqa: BLE001  # The user's code may raise anything, and say the token in it.
+        kind = type(error).__name__
+    raise Unreachable(f"the token's callable raised {kind}")
 
 
 class Connection:

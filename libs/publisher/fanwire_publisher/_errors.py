@@ -12,11 +12,14 @@ class PublisherError(Exception):
 
 
 class PublisherClosed(PublisherError):
-    """The publisher was closed; nothing was sent."""
+    """The publisher was closed; nothing was sent, but of `publish_many` perhaps what came first."""
 
 
 class PartitionsConflict(PublisherError):
-    """The log has another number of partitions than this process; nothing was sent."""
+    """The log has another number of partitions than this process, which sends nothing more.
+
+    Of `publish_many`, and of a call that had to try again, something may be in the log.
+    """
 
 
 class PublishFailed(PublisherError):

@@ -44,7 +44,7 @@ def begin_replay(
 ) -> None:
     """Let *connection* read what *keys* are due from the starts of *resumption* on; *new* came just now."""
     edge.tally.resumes["partial" if resumption.unproven else "recovered"] += 1
-    given = connection.coverage.given(connection.keys, keys, new)
+    given = connection.coverage.given(connection.keys, keys, new, edge.log.gap_ends)
     connection.coverage.resume(keys, resumption.starts)
     if not resumption.starts:
         return
@@ -96,6 +96,7 @@ def _replay_on(edge: Edge, connection: Connection, lag: Lag, replay: Replay) -> 
         return
     if step.loss is not None:
         edge.tally.gaps[step.loss.reason.value] += 1
+        connection.coverage.lose(step.loss.stream, step.loss.end)
         connection.send(answers.lost(step.loss, edge.greeting.reconnect_jitter_ms))
     _write(edge, connection, step.data, step.frames)
     edge.pump.schedule(connection)
@@ -122,6 +123,7 @@ def _leave_memory(edge: Edge, connection: Connection, lag: Lag) -> None:
                 str(now[stream]),
                 edge.greeting.reconnect_jitter_ms,
             )
+            connection.coverage.lose(stream, now[stream])
             connection.send(gap)
     lag.replay = Replay(
         frozenset(connection.keys),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from fanwire_edge.adapters.redis_wire import Command, RedisWire, checked, entry_of, identity_of, info_of
-from fanwire_edge.core.page import EARLIER_ENTRIES, PAGE_ENTRIES, Order, RawPage
+from fanwire_edge.core.page import EARLIER_ENTRIES, Order, RawPage
 from fanwire_edge.core.stream import Stream
 from fanwire_edge.ports import TailLost
 
 __all__ = ["RedisArchive"]
 
 REPLY_SECONDS = 5.0
+_MOST_ENTRIES = 1000
 
 
 class RedisArchive:
@@ -20,7 +21,7 @@ class RedisArchive:
     def __init__(self, url: str, prefix: str) -> None:
         self._wire = RedisWire(url, prefix)
         self._turn = asyncio.Lock()
-        self._most = PAGE_ENTRIES
+        self._most = _MOST_ENTRIES
 
     async def page(self, stream: Stream, start: Order, count: int) -> RawPage:
         """Return at most *count* entries from *start* on, with what proves their continuity."""
@@ -33,7 +34,7 @@ class RedisArchive:
                 await self._wire.close()
                 self._most = max(1, min(count, self._most) // 2)
                 raise
-            self._most = min(count, 2 * self._most)
+            self._most = min(_MOST_ENTRIES, 2 * self._most)
             return page
 
     async def _page(self, stream: Stream, start: Order, count: int) -> RawPage:

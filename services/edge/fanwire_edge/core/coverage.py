@@ -46,13 +46,20 @@ class Coverage:
             places = self._begun.get(key, self._joined_at)
             self._begun[key] = {**places, **_further_back(starts, places)}
 
-    def given(self, on: Set[str], asked: Set[str], new: Set[str]) -> Given:
+    def lose(self, stream: Stream, end: Position) -> None:
+        """Note that events of *stream* up to *end* were told of as missing: they were not given."""
+        ends = {stream: end}
+        self._joined_at = _behind_gaps(self._joined_at, ends)
+        self._begun = {key: _behind_gaps(places, ends) for key, places in self._begun.items()}
+
+    def given(self, on: Set[str], asked: Set[str], new: Set[str], gaps: Places) -> Given:
         """Return what a connection *on* these keys may have been given of *asked*, of which some are *new*.
 
-        Frames of a resource channel may have come by a pattern, and the other way round.
+        Frames of a resource channel may have come by a pattern, and the other way round. *gaps* are the
+        ends of the last ones that everybody was told of.
         """
         relevant = (asked | {key for key in on if key.split(":")[2:3] == ["resource"]}) - new
-        return {key: self._begun.get(key, self._joined_at) for key in relevant}
+        return {key: _behind_gaps(self._begun.get(key, self._joined_at), gaps) for key in relevant}
 
 
 def is_given(given: Given, record: Record, slot: Slot) -> bool:
@@ -66,6 +73,15 @@ def _is_behind(places: Places, record: Record) -> bool:
     if place is None or place.broker != record.position.broker:
         return True
     return record.position.key > place.key
+
+
+def _behind_gaps(places: Places, gaps: Places) -> Places:
+    lost = {
+        stream: end
+        for stream, end in gaps.items()
+        if stream in places and (places[stream].broker != end.broker or places[stream].key < end.key)
+    }
+    return {**places, **lost} if lost else places
 
 
 def _further_back(starts: Places, places: Places) -> Places:

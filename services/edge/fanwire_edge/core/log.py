@@ -101,6 +101,8 @@ class Log:
         self._anchors: dict[Stream, Position] = {}
         # For each stream the number and the position from which on nothing is missing in memory.
         self._floors: dict[Stream, tuple[int, Position]] = {}
+        # Where the last gap of a stream ended, which everybody was told of.
+        self.gap_ends: dict[Stream, Position] = {}
         self.first = 0
         self.size_bytes = 0
         # Records from this number on are on their way to connections and stay, whatever the budget says.
@@ -122,6 +124,7 @@ class Log:
         self._records.append(record)
         self.size_bytes += record.size
         if record.is_gap:
+            self.gap_ends[record.stream] = record.position
             self._floors[record.stream] = (record.seq + 1, record.position)
         for key in _keys(record):
             self._index.setdefault(key, _Numbers()).append(record.seq)
