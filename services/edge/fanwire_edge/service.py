@@ -20,7 +20,7 @@ from fanwire_edge.edge import Edge
 from fanwire_edge.ops import healthz, ops_application
 from fanwire_edge.ports import Archive, Registry, TailLost
 from fanwire_edge.server import Door
-from fanwire_edge.settings import Settings
+from fanwire_edge.settings import DeliverySettings, Settings
 from fanwire_protocol.settings import SettingError
 
 __all__ = ["Service"]
@@ -28,7 +28,10 @@ __all__ = ["Service"]
 TOPICS_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 2.0
 BACKLOG = 4096
+# How long the kernel offers bytes to a peer that takes none. One that may catch up at its own pace takes
+# them in large steps, a minute apart at a kilobyte a second.
 USER_TIMEOUT_MS = 30_000
+PATIENT_USER_TIMEOUT_MS = 180_000
 
 logger = logging.getLogger("fanwire.service")
 
@@ -73,8 +76,7 @@ class Service:
         )
         try:
             await _listen(ops, edge.ops_host, edge.ops_port, "edge.ops_port")
-            send_buffer_bytes = self._settings.delivery.send_buffer_bytes
-            await _listen(public, edge.host, edge.port, "edge.port", send_buffer_bytes)
+            await _listen(public, edge.host, edge.port, "edge.port", self._settings.delivery)
             logger.info("edge_started", extra={"port": _port(public), "ops_port": _port(ops)})
             await self._work(public)
         finally:
@@ -168,7 +170,7 @@ class Service:
 
 
 async def _listen(
-    runner: web.AppRunner, host: str, port: int, setting: str, send_buffer_bytes: int | None = None
+    runner: web.AppRunner, host: str, port: int, setting: str, delivery: DeliverySettings | None = None
 ) -> None:
     await runner.setup()
     try:
@@ -178,12 +180,14 @@ async def _listen(
             f"{setting}: cannot listen on {host}:{port}: {problem.strerror}; "
             f"take another port, or 0 for a free one"
         ) from problem
-    if send_buffer_bytes is not None:
+    if delivery is not None:
         # Accepted sockets inherit both. Without them the kernel hides megabytes for a client that does not
         # read, and keeps a peer for many minutes that is gone without a word.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, delivery.send_buffer_bytes)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+            is_patient = any(rule.endswith("catch_up") for rule in (delivery.policy, *delivery.policies))
+            timeout_ms = PATIENT_USER_TIMEOUT_MS if is_patient else USER_TIMEOUT_MS
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
     await web.SockSite(runner, listener, backlog=BACKLOG).start()
 
 

@@ -17,6 +17,9 @@ from fanwire_protocol.position import Position
 __all__ = ["PortionKey", "Portions", "Shared"]
 
 _MAX_BYTES = 8 * 1024 * 1024
+# What a portion costs besides its frames, and what each channel of its key does.
+_PORTION_BYTES = 500
+_CHANNEL_BYTES = 100
 
 # The channels, and the first, the last and the number of the records that are due on them.
 PortionKey: TypeAlias = tuple[Set[str], Stream, Position, Position, int]
@@ -32,7 +35,7 @@ class Shared:
 
 
 class Portions:
-    """The most recently used portions."""
+    """The most recently used portions, 8 MB of them at most; the newest is kept whatever its size."""
 
     def __init__(self) -> None:
         self._portions: OrderedDict[PortionKey, Shared] = OrderedDict()
@@ -48,12 +51,15 @@ class Portions:
     def put(self, key: PortionKey, shared: Shared) -> None:
         """Keep what was just joined; nothing was there."""
         self._portions[key] = shared
-        self.size_bytes += len(shared.data)
+        self.size_bytes += _size(key, shared)
         while self.size_bytes > _MAX_BYTES and len(self._portions) > 1:
-            _, oldest = self._portions.popitem(last=False)
-            self.size_bytes -= len(oldest.data)
+            self.size_bytes -= _size(*self._portions.popitem(last=False))
 
     def clear(self) -> None:
         """Forget everything."""
         self._portions.clear()
         self.size_bytes = 0
+
+
+def _size(key: PortionKey, shared: Shared) -> int:
+    return len(shared.data) + _PORTION_BYTES + _CHANNEL_BYTES * len(key[0])
