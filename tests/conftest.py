@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import settings
 
 from tests.kit.redis_server import RedisServer, SharedRedis
 
-# A busy machine may take a second for any example.
-settings.register_profile("fanwire", deadline=None)
+# A busy machine may take a second for any example. `make test` tries the same examples each time, so that it
+# fails for what was changed; `make faults` looks further.
+settings.register_profile("fanwire", deadline=None, derandomize="FANWIRE_TEST_LONG" not in os.environ)
 settings.load_profile("fanwire")
 
 _numbers = itertools.count(1)

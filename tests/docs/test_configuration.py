@@ -126,7 +126,7 @@ def _documented_metrics() -> dict[str, frozenset[str]]:
 
 
 async def test_metrics_of_the_guide_are_those_of_an_edge(redis_server: RedisServer) -> None:
-    """After a refusal, a mistake, a resume, a closed connection and a gap, names and labels are the table's."""
+    """After a refusal, a mistake, a resume, an end and a gap, names and labels are the table's."""
     async with EdgeProcess(redis_server.url) as edge, aiohttp.ClientSession() as session:
         async with session.get(f"{edge.public_url}/ws") as refused:
             assert refused.status == 426

@@ -218,7 +218,7 @@ class ModelTail:
 
 
 class ModelArchive:
-    """The port `Archive`, with pages of at most *page_entries*; while its `gate` is shut it does not answer."""
+    """The port `Archive`, with pages of at most *page_entries*; silent while its `gate` is shut."""
 
     def __init__(self, broker: ModelBroker, page_entries: int) -> None:
         self._broker = broker
