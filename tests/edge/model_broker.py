@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fanwire_edge.core.continuity import order_of
 from fanwire_edge.core.follower import ReadReply, ReadRequest
 from fanwire_edge.core.mapper import channels_of
-from fanwire_edge.core.page import EARLIER_ENTRIES, Order, RawPage
+from fanwire_edge.core.page import Order, RawPage
 from fanwire_edge.core.stream import Entry, Stream, StreamInfo
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.codec import InvalidData
@@ -220,9 +220,10 @@ class ModelTail:
 class ModelArchive:
     """The port `Archive`, with pages of at most *page_entries*; silent while its `gate` is shut."""
 
-    def __init__(self, broker: ModelBroker, page_entries: int) -> None:
+    def __init__(self, broker: ModelBroker, page_entries: int, earlier_entries: int) -> None:
         self._broker = broker
         self._page_entries = page_entries
+        self._earlier_entries = earlier_entries
         self.gate = _Gate()
 
     async def page(self, stream: Stream, start: Order, count: int) -> RawPage:
@@ -241,7 +242,7 @@ class ModelArchive:
             tuple(found),
             len(found) == count,
             life.last_id,
-            tuple(before[-EARLIER_ENTRIES:]),
+            tuple(before[len(before) - min(len(before), self._earlier_entries) :]),
         )
         # The answer is under way while other things happen.
         await asyncio.sleep(0)

@@ -51,12 +51,16 @@ class _Hasty(Random):
 
 @dataclass(frozen=True, slots=True)
 class EdgeLimits:
-    """What an edge may hold, in bytes; `window_seconds` is that of duplicates."""
+    """What an edge may hold, in bytes; `window_seconds` is that of duplicates.
+
+    Pages have so many entries, and are read with so many before them.
+    """
 
     log_bytes: int
     history_bytes: int
     window_seconds: int
     page_entries: int
+    earlier_entries: int
     policy: Policy = Policy.CATCH_UP
 
 
@@ -85,7 +89,7 @@ class ModelEdge:
             GREETING,
         )
         self.tail = ModelTail(broker)
-        self.archive = ModelArchive(broker, limits.page_entries)
+        self.archive = ModelArchive(broker, limits.page_entries, limits.earlier_entries)
         self.topics = Topics(["*"], 32, edge.tally)
         self.topics.open(1)
         self.topics.found(topics)

@@ -331,7 +331,7 @@ publish = st.builds(
 )
 repeat = st.builds(Repeat, st.sampled_from([0, 0, 1, 2, 4, 7]), waits)
 trim = st.builds(Trim, topics, st.sampled_from([0, 1, 2, 4, 6, 9]))
-fail_over = st.builds(FailOver, st.sampled_from([0, 0, 2, None]))
+fail_over = st.tuples(st.builds(FailOver, st.sampled_from([0, 0, 2, None])), repeat).map(list)
 clients = st.integers(0, 1)
 edges = st.integers(0, 1)
 names = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True).map(tuple)
@@ -342,6 +342,7 @@ perhaps = st.one_of(st.none(), present, present)
 come = st.builds(Come, clients, edges, perhaps, st.sampled_from([200, 900, 5000, GENEROUS]))
 resume = st.builds(Ask, clients, st.just("subscribe"), names, present)
 ask = st.builds(Ask, clients, st.sampled_from(["subscribe"] * 3 + ["unsubscribe", "ping"]), names, perhaps)
+ping = st.builds(Ask, clients, st.just("ping"), st.just(()), st.none())
 turn = st.builds(Turn, st.sampled_from([1, 2, 5, 12, 40]))
 read = st.builds(Read, clients, st.sampled_from([150, 600, GENEROUS, GENEROUS]))
 others = st.one_of(
@@ -377,7 +378,7 @@ def comebacks(draw: st.DrawFn) -> list[Step]:
         )
         for _ in range(draw(st.integers(1, 3))):
             steps.append(Ask(client, "subscribe", draw(names), draw(st.one_of(st.just(since), present))))
-            steps += draw(st.lists(st.one_of(turn, read, publish, others), max_size=3))
+            steps += draw(st.lists(st.one_of(turn, read, ping, ping, publish, others), max_size=4))
         steps += [
             Turn(draw(st.sampled_from([1, 5, 40]))),
             Read(client, draw(st.sampled_from([300, 900, GENEROUS]))),
@@ -385,13 +386,23 @@ def comebacks(draw: st.DrawFn) -> list[Step]:
     return steps
 
 
-limits = st.builds(
-    EdgeLimits,
-    st.sampled_from([1, 4000, 12_000, GENEROUS]),
-    st.sampled_from([1, 8000, GENEROUS]),
-    st.just(WINDOW_SECONDS),
-    st.sampled_from([1, 3, 7]),
-    st.sampled_from([Policy.CATCH_UP, Policy.CATCH_UP, Policy.DISCONNECT]),
+policies = st.sampled_from([Policy.CATCH_UP, Policy.CATCH_UP, Policy.DISCONNECT])
+budgets = st.sampled_from([1, 8000, GENEROUS])
+page_entries = st.sampled_from([1, 3, 7])
+limits = st.one_of(
+    st.builds(
+        EdgeLimits,
+        st.sampled_from([1, 4000, 12_000, GENEROUS]),
+        budgets,
+        st.just(WINDOW_SECONDS),
+        page_entries,
+        st.just(100),
+        policies,
+    ),
+    # Where nobody leaves the memory once he is live, what was read in pages tells all about copies.
+    st.builds(
+        EdgeLimits, st.just(GENEROUS), budgets, st.just(WINDOW_SECONDS), page_entries, st.just(0), policies
+    ),
 )
 
 

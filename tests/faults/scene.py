@@ -123,7 +123,7 @@ class Scene:
             "again_after_failover": told_twice,
             "publish_failed": sum(load.failed for load in self.loads),
         }
-        save(self.name, self.figures)
+        save(f"{self.name}-{CLIENTS}", self.figures)
         say(f"{self.name}: {self.figures}")
         return report
 

@@ -9,6 +9,7 @@ then the socket is not read.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,12 @@ def resumption_of(edge: Edge, connection: Connection, since: Since) -> Resumptio
 def _wait(edge: Edge, connection: Connection, message: str | bytes) -> None:
     if connection.inbox is None:
         connection.inbox = deque()
-    connection.inbox.append(message)
+    if _is_ping(message):
+        # Behind other pings, before everything else.
+        place = sum(1 for _ in itertools.takewhile(_is_ping, connection.inbox))
+        connection.inbox.insert(place, message)
+    else:
+        connection.inbox.append(message)
     if len(connection.inbox) >= MAX_WAITING:
         connection.read_no_more()
     if connection.may_answer:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanwire_edge.core.hub import Hub, Lag
-from tests.edge.core.pieces import A, B, Recorder
+from fanwire_edge.core.replay import Replay
+from tests.edge.core.pieces import JOBS, ORDERS, A, B, Recorder, place
 
 
 def test_subscribing_twice_is_the_same_as_once() -> None:
@@ -52,6 +53,15 @@ def test_the_bytes_of_one_that_is_behind_go_to_its_lag() -> None:
     hub.hold(member, lag)
     hub.leave(member)
     assert (member.lag, hub.held, hub.by_key) == (None, 0, {A: {other: other.write}})
+
+
+def test_the_places_of_a_lag_are_those_on_the_wire() -> None:
+    """A replay that is not over holds its streams back; the others are where the log was read up to."""
+    positions = {ORDERS: place(9), JOBS: place(9)}
+    replay = Replay({A}, {ORDERS: place(4), JOBS: place(9)}, positions)
+
+    assert Lag(0, positions, 0.0).places == positions
+    assert Lag(0, positions, 0.0, replay=replay).places == {ORDERS: place(4), JOBS: place(9)}
 
 
 steps = st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.sampled_from("+-x")))

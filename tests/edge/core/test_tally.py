@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fanwire_edge.core.tally import LATENCY_BUCKETS_MS, Tally
+from fanwire_edge.core.tally import ABNORMAL, LATENCY_BUCKETS_MS, Tally, close_reason
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,22 @@ def test_a_tally_begins_at_nothing() -> None:
     assert len(second.latency_counts) == len(LATENCY_BUCKETS_MS) + 1
     assert not any(second.latency_counts)
     assert not second.gaps
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (1000, "normal"),
+        (1001, "going_away"),
+        (1005, "no_status"),
+        (ABNORMAL, "lost"),
+        (4008, "slow_consumer"),
+        (4505, "connection_limit"),
+        (0, "other"),
+        (3000, "other"),
+        (4999, "other"),
+    ],
+)
+def test_a_close_code_is_counted_under_its_name(code: int, reason: str) -> None:
+    """Every number that is none of ours is the same to the counter, whatever a peer sends."""
+    assert close_reason(code) == reason

@@ -9,6 +9,7 @@ its places; generations are dropped whole.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from hashlib import blake2b
 from typing import Protocol
@@ -20,6 +21,8 @@ __all__ = ["Duplicates", "Known", "Seen", "digest_of", "number_of"]
 _GENERATIONS = 4
 _SEQUENCE_BITS = 20
 _MAX_SEQUENCE = (1 << _SEQUENCE_BITS) - 1
+# No window is shorter than a second.
+_SHORTEST = 1000 << _SEQUENCE_BITS
 
 
 def digest_of(tenant: str | None, event_id: str) -> bytes:
@@ -40,32 +43,49 @@ class Known(Protocol):
 
 
 class Seen:
-    """Events of a stretch of the log, each with the numbers of its first and its last entry."""
+    """Events of a stretch of the log, each with the numbers of its entries.
 
-    __slots__ = ("_first", "_last")
+    An entry between two others that are at most a second apart is left out: every window that it is in
+    holds one of them too.
+    """
+
+    __slots__ = ("_first", "_later")
 
     def __init__(self) -> None:
         self._first: dict[bytes, int] = {}
-        self._last: dict[bytes, int] = {}
+        self._later: dict[bytes, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._first)
 
     def add(self, digest: bytes, number: int) -> bool:
-        """Remember an entry, those of one event in the order of the log; tell whether it is the first."""
+        """Remember an entry; tell whether it is the first of its event."""
         first = self._first.get(digest)
         if first is None:
             self._first[digest] = number
         elif first != number:
-            self._last[digest] = number
+            self._add_later(self._later.setdefault(digest, []), first, number)
         return first is None
 
     def has_between(self, digest: bytes, start: int, stop: int) -> bool:
-        """Tell whether an entry of the event is remembered with start ≤ its number < stop."""
+        """Tell whether an entry of the event is remembered with start ≤ its number < stop.
+
+        Where they are less than a second apart, one that was left out is not found.
+        """
         first = self._first.get(digest)
         if first is None:
             return False
-        return start <= first < stop or start <= self._last.get(digest, first) < stop
+        later = self._later.get(digest, ())
+        index = bisect_left(later, start)
+        return start <= first < stop or (index < len(later) and later[index] < stop)
+
+    @staticmethod
+    def _add_later(later: list[int], first: int, number: int) -> None:
+        before = later[-2] if len(later) > 1 else first
+        if later and before < later[-1] <= number <= before + _SHORTEST:
+            later[-1] = number
+        elif (index := bisect_left(later, number)) == len(later) or later[index] != number:
+            later.insert(index, number)
 
     def shares(self, other: Seen) -> bool:
         """Tell whether an event is in both."""

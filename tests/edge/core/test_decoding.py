@@ -1,0 +1,98 @@
+"""From the broker's entries to records, the broken ones set aside (PROTOCOL §6 and §7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fanwire_edge.core.decoding import Decoded, decode_entries, remember_entries
+from fanwire_edge.core.duplicates import Duplicates
+from fanwire_edge.core.stream import Entry
+from fanwire_protocol.event import encode_event
+from tests.edge.core.pieces import ALL, ORDERS, A, entry_id, event, place
+
+ON_A: dict[str, Any] = {"resource": ("orders", "1")}
+
+
+def entry(number: int, happened: int | None = None, **fields: Any) -> Entry:
+    """Return the entry *number*, in which the event *happened* stands, its own where none is named."""
+    return Entry(entry_id(number), encode_event(event(happened or number, **fields)))
+
+
+def decoded(*entries: Entry) -> Decoded:
+    return decode_entries(ORDERS, place(0), entries, Duplicates(120, 100).is_repeated)
+
+
+def test_entries_become_records_in_their_order() -> None:
+    """Each on its channels, with the bytes of the broker and the place before it where it has several."""
+    first, second = entry(1, **ON_A), entry(2, **ON_A, to=("all",))
+
+    found = decoded(first, second)
+
+    assert [(made.position, made.offset, made.raw) for made in found.records] == [
+        (place(1), f"orders@{place(1)}", first.data),
+        (place(2), f"orders@{place(1)}", second.data),
+    ]
+    assert [[slot.channel for slot in made.slots] for made in found.records] == [[A], [A, ALL]]
+    assert [made.stream for made in found.records] == [ORDERS, ORDERS]
+    assert (found.invalid, found.unroutable, found.repeated) == ([], 0, 0)
+
+
+def test_nothing_becomes_of_nothing() -> None:
+    """A read that found no entries is no trouble."""
+    assert decoded() == Decoded()
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        (None, "entry"),
+        (b"", "$"),
+        (b"{", "$"),
+        (b"[]", "$"),
+        (encode_event(event(2, tenant=None, to=("all",))), "tenant"),
+    ],
+    ids=["no field", "empty", "no JSON", "no object", "of no tenant, outside of `system`"],
+)
+def test_a_broken_entry_stops_nothing(data: bytes | None, path: str) -> None:
+    """It is listed with its id and the place of the mistake; the next one is behind it all the same."""
+    found = decoded(entry(1, **ON_A), Entry(entry_id(2), data), entry(3, **ON_A, to=("all",)))
+
+    [(broken, reason)] = found.invalid
+    assert (broken, reason.partition(": ")[0]) == (entry_id(2), path)
+    assert [made.position for made in found.records] == [place(1), place(3)]
+    assert found.records[1].offset == f"orders@{place(2)}"
+
+
+def test_what_is_on_no_channel_is_counted_only() -> None:
+    """There is nobody to whom it could be given."""
+    found = decoded(entry(1), entry(2, **ON_A))
+
+    assert (found.unroutable, [made.position for made in found.records]) == (1, [place(2)])
+
+
+def test_a_copy_is_counted_only() -> None:
+    """Also one of an event that was on no channel; the same id is another event for another tenant."""
+    found = decoded(
+        entry(1, **ON_A),
+        entry(2),
+        entry(3, 1, **ON_A),
+        entry(4, 2),
+        entry(5, 1, **ON_A, tenant="globex"),
+    )
+
+    assert (found.repeated, found.unroutable) == (2, 1)
+    assert [made.position for made in found.records] == [place(1), place(5)]
+
+
+def test_what_was_remembered_is_not_delivered_again() -> None:
+    """The broken ones of the time before are passed over."""
+    is_repeated = Duplicates(120, 100).is_repeated
+    remember_entries(ORDERS, [entry(1, **ON_A), Entry(entry_id(2), None), entry(3, **ON_A)], is_repeated)
+
+    found = decode_entries(
+        ORDERS, place(3), [entry(4, 1, **ON_A), entry(5, 3, **ON_A), entry(6, **ON_A)], is_repeated
+    )
+
+    assert (found.repeated, [made.position for made in found.records]) == (2, [place(6)])
