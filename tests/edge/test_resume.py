@@ -116,14 +116,17 @@ async def test_one_offset_is_a_since_too(edge: RunningEdge, tenant: str) -> None
         answer = await subscribe(client, orders(tenant), offset)
         assert answer["positions"]["orders"] == offset.partition("@")[2]
 
-        gap, event = await client.messages(2)
-        assert (gap["type"], gap["payload"]["topic"], gap["payload"]["reason"]) == (
-            "gap",
-            "direct",
-            "unknown_position",
-        )
+        # The edge is shared with other tests, so there may be other topics too.
+        gaps = {}
+        [frame] = await client.messages(1)
+        while frame["type"] == "gap":
+            gaps[frame["payload"]["topic"]] = frame["payload"]["reason"]
+            [frame] = await client.messages(1)
+        assert "direct" in gaps
+        assert "orders" not in gaps
+        assert set(gaps.values()) == {"unknown_position"}
         assert answer["recovered"] is False
-        assert numbers([event]) == [2]
+        assert numbers([frame]) == [2]
 
 
 BAD_SINCE: list[Any] = [
