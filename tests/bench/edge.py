@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Self
 
-from tests.bench.events import OWN_CHANNELS, TENANT
+from tests.bench.events import TENANT
 from tests.bench.machine import open_files, run_on
 from tests.bench.processes import NoAnswer, poll_until
 from tests.kit.processes import Process, free_port, http_status
@@ -24,10 +24,10 @@ _UNLIMITED = "1000000"
 class Edge:
     """An edge on one core, with the settings it has by default but for those that slow down on purpose.
 
-    Use it as a context manager.
+    Without *is_open* those too: newcomers are admitted at the usual rate. Use it as a context manager.
     """
 
-    def __init__(self, redis_url: str, core: int) -> None:
+    def __init__(self, redis_url: str, core: int, *, is_open: bool = True) -> None:
         self.port = free_port()
         self._core = core
         self._ops = f"http://{HOST}:{free_port()}"
@@ -38,10 +38,13 @@ class Edge:
             "FANWIRE_AUTH__JWT__SECRET": SECRET,
             "FANWIRE_EDGE__DRAIN_GRACE_SECONDS": "0",
             "FANWIRE_EDGE__DRAIN_PER_SECOND": _UNLIMITED,
-            "FANWIRE_EDGE__ADMISSION_PER_SECOND": _UNLIMITED,
-            "FANWIRE_EDGE__ADMISSION_BURST": _UNLIMITED,
             "FANWIRE_LOGGING__LEVEL": "WARNING",
         }
+        if is_open:
+            environment |= {
+                "FANWIRE_EDGE__ADMISSION_PER_SECOND": _UNLIMITED,
+                "FANWIRE_EDGE__ADMISSION_BURST": _UNLIMITED,
+            }
         self._process = Process.fanwire("edge", *arguments, environment=environment)
 
     def __enter__(self) -> Self:
@@ -63,6 +66,10 @@ class Edge:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def kill(self) -> None:
+        """End it at once, as a crash does."""
+        self._process.kill()
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics by name, summed over their labels."""
@@ -100,12 +107,11 @@ class Edge:
         return http_status(f"{self._ops}/readyz") == 200
 
 
-def write_tokens(path: Path, count: int) -> Path:
-    """Write *count* tokens, each of a user of its own, who may read the channels of the benchmark."""
-    kinds = {channel.split(":")[3] for channel in OWN_CHANNELS}
-    scope = " ".join(f"{kind}:read" for kind in sorted(kinds))
+def write_tokens(path: Path, count: int, tenant: str = TENANT) -> Path:
+    """Write *count* tokens, each of a user of its own, who may read every resource of the tenant."""
+    channels = [f"tenant:{tenant}:resource:*"]
     path.touch(mode=0o600)
     with path.open("w") as file:
         for number in range(count):
-            file.write(make_token(sub=f"u-{number}", tenant=TENANT, scope=scope) + "\n")
+            file.write(make_token(sub=f"u-{number}", tenant=tenant, channels=channels) + "\n")
     return path

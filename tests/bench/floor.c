@@ -3,8 +3,10 @@
  * generator does not check the accept key) and sends each event to each with a bare send().
  *
  * Prints {"listening": port}, then does what the lines on its standard input say:
- *     send EVENTS RATE BATCH BYTES   EVENTS events in groups of BATCH, RATE groups per second on a fixed
- *                                    schedule, each a frame of BYTES on the wire; prints its own CPU time
+ *     send EVENTS RATE BATCH BYTES [CHANNELS]
+ *                                    EVENTS events in groups of BATCH, RATE groups per second on a fixed
+ *                                    schedule, each a frame of BYTES on the wire; prints its own CPU time.
+ *                                    Connections are spread over CHANNELS, and so are the events
  *     quit                           end; so does the end of the input
  */
 #define _GNU_SOURCE
@@ -112,19 +114,29 @@ static void sleep_until(uint64_t due_ns) {
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL) == EINTR) {}
 }
 
-static void send_events(unsigned total, unsigned rate, unsigned batch, unsigned bytes) {
+static uint64_t deliveries, short_sends;
+
+static void deliver(unsigned connection, const char *frames, size_t length, unsigned joined) {
+    short_sends += send(open_files[connection], frames, length, MSG_NOSIGNAL) != (ssize_t)length;
+    deliveries += joined;
+}
+
+static void send_events(unsigned total, unsigned rate, unsigned batch, unsigned bytes, unsigned channels) {
     static char frames[MAX_BATCH * MAX_FRAME];
-    uint64_t deliveries = 0, short_sends = 0, begin_ns = now_ns();
-    uint64_t cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    uint64_t begin_ns = now_ns(), cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+    deliveries = short_sends = 0;
     for (unsigned sent = 0; sent < total; sent += batch) {
         uint64_t due_ns = begin_ns + (uint64_t)(sent / batch) * 1000000000u / rate;
         unsigned joined = total - sent < batch ? total - sent : batch;
-        size_t length = (size_t)joined * bytes;
         sleep_until(due_ns);
         for (unsigned i = 0; i < joined; i++) put_event(frames + (size_t)i * bytes, bytes, due_ns, sent + i);
-        for (unsigned i = 0; i < open_count; i++)
-            short_sends += send(open_files[i], frames, length, MSG_NOSIGNAL) != (ssize_t)length;
-        deliveries += (uint64_t)open_count * joined;
+        if (channels < 2) {
+            for (unsigned i = 0; i < open_count; i++) deliver(i, frames, (size_t)joined * bytes, joined);
+        } else {
+            for (unsigned event = 0; event < joined; event++)
+                for (unsigned i = (sent + event) % channels; i < open_count; i += channels)
+                    deliver(i, frames + (size_t)event * bytes, bytes, 1);
+        }
     }
     cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu_ns;
     printf("{\"deliveries\":%llu,\"short_sends\":%llu,\"cpu_ns\":%llu,\"seconds\":%.6f}\n",
@@ -135,14 +147,14 @@ static void send_events(unsigned total, unsigned rate, unsigned batch, unsigned 
 
 static void obey(void) {
     char line[128];
-    unsigned total, rate, batch, bytes;
+    unsigned total, rate, batch, bytes, channels = 1;
     if (!fgets(line, sizeof line, stdin) || strcmp(line, "quit\n") == 0) exit(0);
-    if (sscanf(line, "send %u %u %u %u", &total, &rate, &batch, &bytes) != 4 || !rate || !batch ||
+    if (sscanf(line, "send %u %u %u %u %u", &total, &rate, &batch, &bytes, &channels) < 4 || !rate || !batch ||
         batch > MAX_BATCH || bytes > MAX_FRAME) {
         fprintf(stderr, "floor: no such command: %s", line);
         exit(2);
     }
-    send_events(total, rate, batch, bytes);
+    send_events(total, rate, batch, bytes, channels);
 }
 
 int main(void) {

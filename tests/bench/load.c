@@ -8,6 +8,9 @@
  *     quit    end; so does the end of the input
  * An event frame is one whose payload begins with --event-prefix; of those nothing is decoded but, on a
  * sample of the connections, the time "t" (CLOCK_MONOTONIC, ns) at which its publisher meant to send it.
+ * --dialect chooses whose protocol is spoken (dialects.h). In --path and --subscribe a %d is the connection's
+ * number, with --groups N that number modulo N. With --channel and --own N each connection subscribes to N
+ * channels: its number, and that plus as many times all connections as it takes.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,18 +24,20 @@
 
 #include "histogram.h"
 #include "options.h"
+#include "dialects.h"
 #include "tally.h"
 #include "websocket.h"
 
 enum { INBOX_BYTES = 1 << 20, REQUEST_BYTES = 16384, COMMAND_BYTES = 4096, STALLED_RCVBUF = 4096 };
-enum { READY_EVENTS = 1024 };
-enum stage { CONNECTING, UPGRADING, SUBSCRIBING, OPEN, CLOSED };
+enum { READY_EVENTS = 1024, CHANNELS_PER_COMMAND = 100 };
+enum stage { CONNECTING, UPGRADING, GREETING, SUBSCRIBING, OPEN, CLOSED };
 
 struct connection {
     int fd;
     uint8_t stage;
     bool sampled, stalled;
     uint32_t events;   /* since `go` */
+    uint32_t asked;    /* channels of its own that were asked for */
     uint64_t began_ns; /* of the stage that is timed */
     uint8_t *rest;     /* the beginning of a frame whose end has not arrived */
     uint32_t rest_bytes;
@@ -51,6 +56,11 @@ static struct tally closes, others, refused, errors;
 static bool is_chosen(unsigned i, unsigned share) {
     uint64_t all = options.connections;
     return (uint64_t)(i + 1) * share / all > (uint64_t)i * share / all;
+}
+
+static unsigned number_of(const struct connection *c) {
+    unsigned index = (unsigned)(c - connections);
+    return options.groups ? index % options.groups : index;
 }
 
 static void watch(struct connection *c, int operation, uint32_t interest) {
@@ -105,12 +115,13 @@ static void start_connection(struct connection *c) {
 
 static void request_upgrade(struct connection *c) {
     static char request[REQUEST_BYTES];
-    const char *token = token_count ? tokens[(size_t)(c - connections) % token_count] : NULL;
+    char path[COMMAND_BYTES], credential[REQUEST_BYTES / 2];
+    put_numbered(path, sizeof path, options.path, number_of(c));
+    put_credential(credential, sizeof credential, token_count ? tokens[(size_t)(c - connections) % token_count] : NULL);
     int length = snprintf(request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: %s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ZmFud2lyZS1iZW5jaG1hcg==\r\n"
-        "Sec-WebSocket-Protocol: fanwire.v1.json%s%s\r\n\r\n",
-        options.path, options.host, options.port, token ? ", bearer, " : "", token ? token : "");
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ZmFud2lyZS1iZW5jaG1hcg==\r\n%s\r\n",
+        path, options.host, options.port, credential);
     if (length >= (int)sizeof request) die("a token is too long");
     c->stage = UPGRADING;
     watch(c, EPOLL_CTL_MOD, EPOLLIN);
@@ -124,22 +135,50 @@ static void opened(struct connection *c) {
     if (c->stalled) watch(c, EPOLL_CTL_MOD, 0); /* errors are reported all the same */
 }
 
-/* Sends the command with every %d replaced by the connection's index. */
+static void say(struct connection *c, const char *command, size_t length) {
+    static uint8_t frame[COMMAND_BYTES + 16];
+    transmit(c, frame, frame_put(frame, TEXT, command, length));
+}
+
+/* Asks for the next channels of the connection's own. */
+static void subscribe_own(struct connection *c) {
+    char command[COMMAND_BYTES], channel[256];
+    size_t length = (size_t)sprintf(command, "{\"type\":\"subscribe\",\"channels\":[");
+    uint32_t until = c->asked + CHANNELS_PER_COMMAND < options.own ? c->asked + CHANNELS_PER_COMMAND : options.own;
+    for (const char *comma = ""; c->asked < until; c->asked++, comma = ",") {
+        put_numbered(channel, sizeof channel, options.channel, number_of(c) + c->asked * options.connections);
+        length += (size_t)snprintf(command + length, sizeof command - length, "%s\"%s\"", comma, channel);
+        if (length > sizeof command - 3) die("--channel is too long");
+    }
+    length += (size_t)sprintf(command + length, "]}");
+    say(c, command, length);
+}
+
 static void subscribe(struct connection *c) {
     char command[COMMAND_BYTES];
-    uint8_t frame[COMMAND_BYTES + 16];
-    size_t length = 0;
-    for (const char *from = options.subscribe; *from && length < sizeof command - 12; from++) {
-        if (from[0] == '%' && from[1] == 'd') {
-            length += (size_t)sprintf(command + length, "%u", (unsigned)(c - connections));
-            from++;
-        } else {
-            command[length++] = *from;
-        }
-    }
     c->stage = SUBSCRIBING;
     c->began_ns = now_ns();
-    transmit(c, frame, frame_put(frame, TEXT, command, length));
+    if (options.own)
+        subscribe_own(c);
+    else
+        say(c, command, put_numbered(command, sizeof command, options.subscribe, number_of(c)));
+}
+
+/* Goes on once the server has greeted the connection. */
+static void greeted(struct connection *c) {
+    if (options.subscribe || options.own)
+        subscribe(c);
+    else
+        opened(c);
+}
+
+static void subscribed(struct connection *c) {
+    if (c->asked < options.own) {
+        subscribe_own(c);
+        return;
+    }
+    histogram_add(&subscribes, now_ns() - c->began_ns);
+    opened(c);
 }
 
 /* Returns the bytes of the answer to the upgrade, 0 where it is not complete. */
@@ -154,43 +193,53 @@ static size_t take_upgrade(struct connection *c, const uint8_t *data, size_t ava
     last_upgrade_ns = now_ns();
     histogram_add(&handshakes, last_upgrade_ns - c->began_ns);
     upgraded++;
-    if (options.subscribe)
-        subscribe(c);
+    if (dialect->greeting)
+        c->stage = GREETING;
     else
-        opened(c);
+        greeted(c);
     return (size_t)(end - data) + 4;
 }
 
-static void take_event(struct connection *c, const struct frame *frame, uint64_t arrival_ns) {
+static void take_event(struct connection *c, const uint8_t *payload, size_t length, uint64_t arrival_ns) {
     c->events++;
     events++;
-    event_bytes += frame->size;
     if (!c->sampled) return;
-    const uint8_t *time = memmem(frame->payload, frame->length, "\"t\":", 4);
+    const uint8_t *time = memmem(payload, length, "\"t\":", 4);
     if (!time) return;
     uint64_t sent_ns = 0;
-    const uint8_t *end = frame->payload + frame->length;
+    const uint8_t *end = payload + length;
     for (time += 4; time < end && *time >= '0' && *time <= '9'; time++) sent_ns = sent_ns * 10 + (*time - '0');
     histogram_add(&latencies, arrival_ns > sent_ns ? arrival_ns - sent_ns : 0);
 }
 
-static void take_other(struct connection *c, const struct frame *frame) {
-    static const char head[] = "{\"type\":\"";
-    const size_t head_bytes = sizeof head - 1;
-    if (frame->length <= head_bytes || memcmp(frame->payload, head, head_bytes) != 0) {
-        tally_count(&others, "unknown");
-        return;
-    }
-    const char *type = (const char *)frame->payload + head_bytes;
-    const char *end = memchr(type, '"', frame->length - head_bytes);
-    size_t length = end ? (size_t)(end - type) : 0;
-    tally_add(&others, type, length);
-    if (c->stage != SUBSCRIBING) return;
-    if (length == 10 && memcmp(type, "subscribed", 10) == 0) {
-        histogram_add(&subscribes, now_ns() - c->began_ns);
-        opened(c);
-    } else if (length == 5 && memcmp(type, "error", 5) == 0) {
+static void take_other(struct connection *c, const uint8_t *text, size_t length) {
+    const char *reply = NULL;
+    size_t name_bytes;
+    const char *name = name_of(text, length, &name_bytes);
+    enum meaning meaning = meaning_of(text, length, &reply);
+    if (meaning != HEARTBEAT) tally_add(&others, name, name_bytes);
+    if (reply) say(c, reply, strlen(reply));
+    if (c->stage == GREETING && meaning == GREETED)
+        greeted(c);
+    else if (c->stage == SUBSCRIBING && meaning == SUBSCRIBED)
+        subscribed(c);
+    else if (c->stage == SUBSCRIBING && meaning == REFUSED)
         shut(c, &errors, "subscribe");
+}
+
+/* Handles one message: a text, or of those that are joined in one frame each. */
+static void take_message(struct connection *c, const struct frame *frame, uint64_t arrival_ns) {
+    const uint8_t *text = frame->payload;
+    size_t left = frame->length, size, body;
+    event_bytes += is_event(text, left) ? frame->size : 0;
+    while (c->stage != CLOSED && left) {
+        size = message_take(text, left, &body);
+        if (is_event(text, left))
+            take_event(c, text + body, size - body, arrival_ns);
+        else
+            take_other(c, text, size);
+        text += size;
+        left -= size;
     }
 }
 
@@ -218,11 +267,8 @@ static size_t take_all(struct connection *c, const uint8_t *data, size_t availab
         at += frame.size;
         if (frame.opcode >= CLOSE)
             take_control(c, &frame);
-        else if (frame.length > event_prefix_bytes &&
-                 memcmp(frame.payload, options.event_prefix, event_prefix_bytes) == 0)
-            take_event(c, &frame, arrival_ns);
         else
-            take_other(c, &frame);
+            take_message(c, &frame, arrival_ns);
     }
     return at;
 }
@@ -377,6 +423,7 @@ static void run(void) {
 
 int main(int count, char **arguments) {
     read_options(count, arguments);
+    choose_dialect();
     if (options.tokens) read_tokens();
     connections = calloc(options.connections, sizeof *connections);
     poller = epoll_create1(EPOLL_CLOEXEC);

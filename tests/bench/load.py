@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.bench.events import EVENT_PREFIX
+from tests.bench.order import Order
 from tests.bench.processes import NoAnswer, Process, poll_until
 from tests.bench.programs import compile_program
 
-__all__ = ["Clients", "Floor", "Load", "subscription"]
+__all__ = ["Clients", "Floor", "Load", "floor_line", "subscription"]
 
 _SOURCES = 8  # addresses 127.0.0.1 to 127.0.0.8, so that 20,000 connections find free ports
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """How many connections to open, and what they do. *sample* of them measure latency."""
+    """How many connections to open, and what they do. *sample* of them measure latency.
+
+    `%d` in *path*, *subscribe* and *channel* is the client's number (modulo *groups*, where that is not 0);
+    each subscribes to *own* channels like *channel*. `load.c` says the rest.
+    """
 
     count: int
     subscribe: str | None = None
@@ -28,6 +33,12 @@ class Clients:
     sample: int = 100
     stalled: int = 0
     deadline_seconds: int = 60
+    groups: int = 0
+    own: int = 0
+    channel: str | None = None
+    dialect: str = "fanwire"
+    path: str = "/ws"
+    event_prefix: str = EVENT_PREFIX
 
     def arguments(self, port: int) -> list[str]:
         """Return the command line of the load generator."""
@@ -39,8 +50,17 @@ class Clients:
             "stalled": self.stalled,
             "deadline": self.deadline_seconds,
             "sources": _SOURCES,
+            "groups": self.groups,
+            "own": self.own,
         }
-        texts = {"subscribe": self.subscribe, "tokens": self.tokens, "event-prefix": EVENT_PREFIX}
+        texts = {
+            "subscribe": self.subscribe,
+            "tokens": self.tokens,
+            "channel": self.channel,
+            "dialect": self.dialect,
+            "path": self.path,
+            "event-prefix": self.event_prefix,
+        }
         given = {**numbers, **{name: text for name, text in texts.items() if text is not None}}
         return [f"--{name}={value}" for name, value in given.items()]
 
@@ -88,6 +108,11 @@ class Load(Process):
         except NoAnswer as error:
             raise NoAnswer(f"{error}: {latest['events']} of {expected} arrived; {latest}") from error
         return latest
+
+
+def floor_line(order: Order, channels: int = 1) -> str:
+    """Return the line that makes the floor send the same to clients that are spread over *channels*."""
+    return f"send {order.events} {order.rate} {order.batch} {order.frame_bytes} {channels}"
 
 
 class Floor(Process):

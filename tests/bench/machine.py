@@ -68,8 +68,8 @@ def memory_of(pid: int) -> Memory:
 
 
 def open_files(pid: int) -> int:
-    """Return how many files and sockets a process has open, which needs no answer from it."""
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    """Return how many files and sockets a process and its living children have open; they need not answer."""
+    return sum(len(list(Path(f"/proc/{member}/fd").iterdir())) for member in _family(pid))
 
 
 def raise_file_limit(wanted: int) -> int:

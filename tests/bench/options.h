@@ -10,10 +10,10 @@
 #include <sys/types.h>
 
 static struct {
-    const char *host, *path, *tokens, *subscribe, *event_prefix;
-    unsigned port, connections, in_flight, sample, stalled, sources, deadline_seconds;
+    const char *host, *path, *tokens, *subscribe, *channel, *event_prefix, *dialect;
+    unsigned port, connections, in_flight, sample, stalled, sources, deadline_seconds, groups, own;
 } options = {
-    .host = "127.0.0.1", .path = "/ws", .event_prefix = "{\"type\":\"u\"",
+    .host = "127.0.0.1", .path = "/ws", .event_prefix = "{\"type\":\"u\"", .dialect = "fanwire",
     .connections = 1, .in_flight = 64, .sample = 100, .sources = 1, .deadline_seconds = 60,
 };
 
@@ -47,7 +47,8 @@ static void read_options(int count, char **arguments) {
         {"port", NULL, &options.port}, {"connections", NULL, &options.connections},
         {"in-flight", NULL, &options.in_flight}, {"sample", NULL, &options.sample},
         {"stalled", NULL, &options.stalled}, {"sources", NULL, &options.sources},
-        {"deadline", NULL, &options.deadline_seconds},
+        {"deadline", NULL, &options.deadline_seconds}, {"groups", NULL, &options.groups},
+        {"own", NULL, &options.own}, {"channel", &options.channel, NULL}, {"dialect", &options.dialect, NULL},
     };
     enum { KNOWN = sizeof known / sizeof *known };
     struct option table[KNOWN + 1] = {0};
@@ -60,8 +61,10 @@ static void read_options(int count, char **arguments) {
         else
             *known[chosen - 1].number = (unsigned)strtoul(optarg, NULL, 10);
     }
-    if (!options.port || !options.connections || !options.in_flight || options.sources > 250) {
-        fprintf(stderr, "load: --port, --connections and --in-flight are positive, --sources at most 250\n");
+    if (!options.port || !options.connections || !options.in_flight || options.sources > 250 ||
+        (options.own && !options.channel)) {
+        fprintf(stderr, "load: --port, --connections and --in-flight are positive, --sources at most 250, "
+                        "--own needs --channel\n");
         exit(2);
     }
     event_prefix_bytes = strlen(options.event_prefix);

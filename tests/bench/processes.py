@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 from tests.bench.machine import run_on
 
-__all__ = ["NoAnswer", "Process", "poll_until"]
+__all__ = ["NoAnswer", "Process", "is_listening", "poll_until"]
 
 ROOT = Path(__file__).parents[2]
 _CHUNK_BYTES = 65536
@@ -32,6 +33,13 @@ def poll_until(
         if time.monotonic() > deadline:
             raise NoAnswer(f"not within {deadline_seconds:g} s: {what}")
         time.sleep(every_seconds)
+
+
+def is_listening(port: int) -> bool:
+    """Tell whether something takes connections on a port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Process:

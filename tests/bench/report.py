@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Figure", "Report", "Section"]
+from tests.bench.chart import Chart
+
+__all__ = ["Figure", "Report", "Section", "Table", "number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Figure:
             return "met"
         excess = self.median - self.at_most
         share = f" ({excess / self.at_most:.0%})" if self.at_most else ""
-        return f"MISSED by {_number(excess)}{_unit(self.unit)}{share}"
+        return f"MISSED by {number(excess)}{_unit(self.unit)}{share}"
 
     def as_json(self) -> dict[str, Any]:
         """Return what the JSON report says about it."""
@@ -55,10 +57,24 @@ class Figure:
 
     def as_row(self) -> str:
         """Return its row of the table."""
-        target = "" if self.at_most is None else f"≤ {_number(self.at_most)}{_unit(self.unit)}"
-        spread = f"{_number(min(self.values))} … {_number(max(self.values))}" if len(self.values) > 1 else ""
-        median = f"**{_number(self.median)}**{_unit(self.unit)}"
+        target = "" if self.at_most is None else f"≤ {number(self.at_most)}{_unit(self.unit)}"
+        spread = f"{number(min(self.values))} … {number(max(self.values))}" if len(self.values) > 1 else ""
+        median = f"**{number(self.median)}**{_unit(self.unit)}"
         return f"| {self.name} | {median} | {spread} | {len(self.values)} | {target} | {self.verdict} |"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What several systems did under the same conditions; *runs* holds every run's values for the JSON."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    runs: Mapping[str, Any]
+
+    def as_markdown(self) -> list[str]:
+        """Return the lines of the table."""
+        lines = [f"| {' | '.join(self.head)} |", "|---" * len(self.head) + "|"]
+        return lines + [f"| {' | '.join(row)} |" for row in self.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,8 @@ class Section:
     conditions: tuple[str, ...]
     figures: tuple[Figure, ...] = ()
     failure: str | None = None
+    table: Table | None = None
+    charts: tuple[Chart, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return what the JSON report says about it."""
@@ -76,6 +94,9 @@ class Section:
             "title": self.title,
             "conditions": list(self.conditions),
             "figures": [figure.as_json() for figure in self.figures],
+            "table": {"head": self.table.head, "rows": self.table.rows} if self.table else None,
+            "runs": dict(self.table.runs) if self.table else {},
+            "charts": [{"name": chart.name, "title": chart.title} for chart in self.charts],
             "failure": self.failure,
         }
 
@@ -84,6 +105,10 @@ class Section:
         lines = [f"## {self.title}", "", *self.conditions, ""]
         if self.failure is not None:
             lines += ["**FAILED**, so there are no figures:", "", "```", self.failure, "```", ""]
+        if self.table:
+            lines += [*self.table.as_markdown(), ""]
+        for chart in self.charts:
+            lines += [f"![{chart.title}](charts/{chart.name}.svg)", ""]
         if self.figures:
             lines += ["| figure | median | min … max | runs | target | |", "|---|---|---|---|---|---|"]
             lines += [figure.as_row() for figure in self.figures]
@@ -120,7 +145,7 @@ class Report:
         """Return the report as Markdown, its summary first."""
         machine = [f"- {name}: {value}" for name, value in self.machine.items()]
         notes = [f"- {note}" for note in self.notes]
-        head = ["# Benchmark", "", self._summary(), "", *machine, "", *notes, ""]
+        head = ["# Benchmark", "", self._summary(), "", *self._targets(), *machine, "", *notes, ""]
         return "\n".join(head) + "\n" + "\n".join(section.as_markdown() for section in self.sections)
 
     def write(self, folder: Path) -> None:
@@ -128,6 +153,23 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(self.as_json())
         (folder / "report.md").write_text(self.as_markdown())
+        charts = folder / "charts"
+        charts.mkdir(exist_ok=True)
+        for chart in (chart for section in self.sections for chart in section.charts):
+            (charts / f"{chart.name}.svg").write_text(chart.as_svg())
+
+    def _targets(self) -> list[str]:
+        """Return every target in one table, as stage 3 asks for them."""
+        rows = [
+            f"| {section.title} | {figure.name} | {number(figure.median)}{_unit(figure.unit)} "
+            f"| ≤ {number(figure.at_most)}{_unit(figure.unit)} | {figure.verdict} |"
+            for section in self.sections
+            for figure in section.figures
+            if figure.at_most is not None
+        ]
+        if not rows:
+            return []
+        return ["| scenario | what | median | target | |", "|---|---|---|---|---|", *rows, ""]
 
     def _summary(self) -> str:
         targets = [
@@ -139,7 +181,8 @@ class Report:
         return "\n".join(lines)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a value with the digits that mean something."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:

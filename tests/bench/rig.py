@@ -13,8 +13,9 @@ from typing import Any, Self
 from tests.bench.edge import PREFIX, Edge, write_tokens
 from tests.bench.load import Clients, Load
 from tests.bench.machine import Cores
+from tests.bench.order import Order
+from tests.bench.peers import PEERS, Peer
 from tests.bench.processes import Process
-from tests.bench.publisher import Order
 from tests.bench.report import Section
 from tests.kit.redis_server import RedisServer
 
@@ -25,13 +26,18 @@ _START_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure. *full* takes the long runs that the targets are written for."""
+    """How much to measure. *full* takes the long runs that the targets are written for.
+
+    *pairs* are of fanwire and the floor, *peer_pairs* of each of the *peers* and the floor.
+    """
 
     cores: Cores
     full: bool = False
     pairs: int = 7
+    peer_pairs: int = 3
     rounds: int = 3
     idle_connections: int = 15_000
+    peers: tuple[Peer, ...] = PEERS
 
 
 Scenario = Callable[[Plan], Section]
@@ -44,6 +50,7 @@ class Rig:
         self._cores = cores
         self._stack = ExitStack()
         self.edge: Edge
+        self.broker_pid: int
         self._publisher: Process
         self._folder: Path
 
@@ -53,7 +60,8 @@ class Rig:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fanwire-bench-")))
             # Redis inherits this process's core.
             redis = stack.enter_context(RedisServer())
-            command = [sys.executable, "-m", "tests.bench.publisher", redis.url, PREFIX]
+            self.broker_pid = redis.pid
+            command = [sys.executable, "-m", "tests.bench.publisher", "fanwire", f"{redis.url} {PREFIX}"]
             # First, so that its topic is known when the edge starts.
             self._publisher = stack.enter_context(Process(command, self._cores.load))
             self._publisher.read(_START_SECONDS)

@@ -17,13 +17,13 @@ from fanwire_protocol import Frame, decode_event, encode_frame
 from fanwire_protocol.keys import stream_key
 from tests.bench.edge import PREFIX, write_tokens
 from tests.bench.events import CHANNEL, OWN_CHANNELS, TOPIC, EventShape
-from tests.bench.load import Clients, Floor, Load, subscription
+from tests.bench.load import Clients, Floor, Load, floor_line, subscription
 from tests.bench.machine import cpu_seconds, describe_machine, memory_of
+from tests.bench.order import Order
 from tests.bench.processes import NoAnswer, Process
 from tests.bench.programs import compile_program
-from tests.bench.publisher import Order
 from tests.bench.report import Figure, Report, Section
-from tests.bench.scenario_fanout import Side, floor_line
+from tests.bench.side import Side
 from tests.kit.redis_server import RedisServer
 from tests.kit.wait import eventually
 
@@ -159,13 +159,13 @@ async def test_load_speaks_websocket_with_a_real_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame_bytes", "resource_id"),
-    [(204, "1"), (204, "999"), (204, None), (300, "12"), (2048, "1")],
+    ("frame_bytes", "resource"),
+    [(204, ("b", "1")), (204, ("k7", "999")), (204, None), (300, ("b", "12")), (2048, ("b", "1"))],
 )
-def test_an_event_fills_its_frame_exactly(frame_bytes: int, resource_id: str | None) -> None:
+def test_an_event_fills_its_frame_exactly(frame_bytes: int, resource: tuple[str, str] | None) -> None:
     """The frame that an edge makes of the event has the size asked for, its header included."""
-    event = EventShape(frame_bytes).event(7, 12_345_678_901_234, resource_id)
-    channel = "tenant:a:all" if resource_id is None else f"tenant:a:resource:b:{resource_id}"
+    event = EventShape(frame_bytes).event(7, 12_345_678_901_234, resource)
+    channel = "tenant:a:all" if resource is None else f"tenant:a:resource:{':'.join(resource)}"
     frame = Frame(event.type, event.payload, event.time, event.id, channel, "t@1732096800123-0~5f0c2a91")
 
     assert len(encode_frame(frame)) + 4 == frame_bytes
@@ -179,7 +179,7 @@ def test_a_frame_too_small_for_an_event_is_refused() -> None:
 
 def test_publisher_writes_entries_of_the_contract(redis_server: RedisServer) -> None:
     """Batches of 8 in one pipeline, each entry with an id of its own and the time it was due."""
-    command = [sys.executable, "-m", "tests.bench.publisher", redis_server.url, PREFIX]
+    command = [sys.executable, "-m", "tests.bench.publisher", "fanwire", f"{redis_server.url} {PREFIX}"]
     with Process(command, CORE) as publisher:
         assert publisher.read(20) == {"ready": True}
         answer = publisher.ask(str(Order(events=20, rate=100, batch=8)))

@@ -36,6 +36,7 @@ class _Entry:
     tenant: str
     channels: tuple[str, ...]
     is_repeat: bool = False
+    key: str | None = None
 
 
 @dataclass(slots=True)
@@ -52,7 +53,8 @@ class _Topic:
 class Client:
     """A session: what it wants, its connection if there is one, what it holds and has seen.
 
-    `is_steady` tells that it never left a channel, came back without `since`, or was told of a gap.
+    `is_steady` tells that it never left a channel, came back without `since`, or was told of a gap. Where it
+    `conflates`, the server leaves out what later events stand for.
     """
 
     name: str
@@ -66,12 +68,14 @@ class Client:
     sent: set[tuple[str, str]] = field(default_factory=set)
     known: set[tuple[str, str]] = field(default_factory=set)
     is_steady: bool = True
+    conflates: bool = False
+    skipped: int = 0
 
 
 class World:
     """Everything at once, under one clock. `lines` is the history so far."""
 
-    def __init__(self, wants: Sequence[tuple[str, Sequence[str]]]) -> None:
+    def __init__(self, wants: Sequence[tuple[str, Sequence[str]]], *, conflates: bool = False) -> None:
         self.lines: list[Line] = []
         self._now = 0
         self._lives = 1
@@ -80,7 +84,10 @@ class World:
         self._number = 1000
         self._topics = {topic: _Topic() for topic in TOPICS}
         self.clients = [Client(f"c{n}", tenant, list(names)) for n, (tenant, names) in enumerate(wants)]
+        # Only then keys are drawn, for other worlds to stay as they are.
+        self._has_keys = conflates
         for client in self.clients:
+            client.conflates = conflates
             rights = [f"tenant:{client.tenant}:resource:*", f"tenant:{client.tenant}:user:u-1"]
             self._write("authorized", client=client.name, tenant=client.tenant, channels=rights)
 
@@ -98,7 +105,13 @@ class World:
     # Publishers and the log
 
     def publish(
-        self, tenant: str, topic: str, *ids: str, user: bool = False, outcome: str = "confirmed"
+        self,
+        tenant: str,
+        topic: str,
+        *ids: str,
+        user: bool = False,
+        outcome: str = "confirmed",
+        key: str | None = None,
     ) -> str:
         """Publish one event on a resource's channel (the first of *ids*), and the user's where *user*.
 
@@ -110,13 +123,13 @@ class World:
         channels = [resource(tenant, topic, id_) for id_ in ids]
         channels += [f"tenant:{tenant}:user:u-1"] if user else []
         who: Mapping[str, Any] = {"publisher": "p", "topic": topic, "tenant": tenant, "event_id": event_id}
-        self._write("publish", **who, channels=channels)
+        self._write("publish", **who, channels=channels, **({} if key is None else {"key": key}))
         if outcome in ("refused", "vanished"):
             self._write("publish_failed", **who, definite=outcome == "refused")
             return event_id
-        number = self._add(topic, event_id, tenant, channels)
+        number = self._add(topic, event_id, tenant, channels, key=key)
         if outcome == "repeated":
-            number = self._add(topic, event_id, tenant, channels, is_repeat=True)
+            number = self._add(topic, event_id, tenant, channels, is_repeat=True, key=key)
         if outcome == "in doubt":
             self._write("publish_failed", **who, definite=False)
         else:
@@ -125,10 +138,17 @@ class World:
         return event_id
 
     def _add(
-        self, topic: str, event_id: str, tenant: str, channels: Sequence[str], *, is_repeat: bool = False
+        self,
+        topic: str,
+        event_id: str,
+        tenant: str,
+        channels: Sequence[str],
+        *,
+        is_repeat: bool = False,
+        key: str | None = None,
     ) -> int:
         self._number += 1
-        entry = _Entry(self._number, event_id, tenant, tuple(channels), is_repeat)
+        entry = _Entry(self._number, event_id, tenant, tuple(channels), is_repeat, key)
         self._topics[topic].entries.append(entry)
         return self._number
 
@@ -140,13 +160,13 @@ class World:
         """
         before = self._life
         self._lives += 1
+        # Nobody stamps an identity that is two brokers old.
+        self._stamp = None if lost else before
         for log in self._topics.values():
             del log.entries[max(0, len(log.entries) - lost) :]
         if lost:
             lowest = max(log.last for log in self._topics.values())
             self._number = max(lowest, self._number - step_back)
-        else:
-            self._stamp = before
         for client in self.clients:
             if client.connection:
                 for topic in TOPICS:
@@ -165,6 +185,12 @@ class World:
             if client.connection and client.cursors[topic] < log.trimmed:
                 self._gap(client, topic, self._position(client.cursors[topic]), "trimmed", log.trimmed)
 
+    def overflow(self, client: Client, topic: str, kept: int) -> None:
+        """Drop all but the newest *kept* entries that a client has not read, and tell it."""
+        unread = [entry for entry in self._topics[topic].entries if entry.number > client.cursors[topic]]
+        start = self._position(client.cursors[topic])
+        self._gap(client, topic, start, "overflow", unread[-kept - 1].number)
+
     def _gap(
         self, client: Client, topic: str, start: str | None, reason: str, end: int | None = None
     ) -> None:
@@ -181,7 +207,8 @@ class World:
         for topic, log in self._topics.items():
             for entry in log.entries:
                 where = {"topic": topic, "tenant": entry.tenant, "position": self._position(entry.number)}
-                self._write("entry", event_id=entry.event_id, **where)
+                key = {} if entry.key is None else {"key": entry.key}
+                self._write("entry", event_id=entry.event_id, **where, **key)
 
     # Clients
 
@@ -194,6 +221,7 @@ class World:
         client.connection = f"{client.name}-{client.connections}"
         client.names.clear()
         client.sent.clear()
+        client.skipped = 0
         since = {} if afresh else dict(client.positions)
         client.is_steady = client.is_steady and not (afresh and client.positions)
         self._write("connect", client=client.name, connection=client.connection)
@@ -264,11 +292,22 @@ class World:
             for channel in () if entry.is_repeat and entry.event_id in firsts else channels:
                 if entry.is_repeat and (channel, entry.event_id) in client.known:
                     continue
+                if client.conflates and self._is_replaced(topic, entry, channel):
+                    client.skipped += (channel, entry.event_id) not in client.sent
+                    continue
                 self._frame(client, topic, entry, channel, number)
                 if cut_within and entry.number == up_to:
                     self.close(client)
                     return
             before = entry.number
+
+    def _is_replaced(self, topic: str, entry: _Entry, channel: str) -> bool:
+        same = (
+            each for each in self._topics[topic].entries if each.key == entry.key and channel in each.channels
+        )
+        return entry.key is not None and any(
+            each.number > entry.number and each.event_id != entry.event_id for each in same
+        )
 
     def _frame(self, client: Client, topic: str, entry: _Entry, channel: str, number: int) -> None:
         key = (channel, entry.event_id)
@@ -293,7 +332,9 @@ class World:
         """Let the server tell the positions of what it sent."""
         positions = {topic: self._position(number) for topic, number in client.cursors.items()}
         client.positions.update(positions)
-        self._write("positions", connection=client.connection, positions=positions)
+        skipped, client.skipped = client.skipped, 0
+        told = {"skipped": skipped} if skipped else {}
+        self._write("positions", connection=client.connection, positions=positions, **told)
 
     def leave(self, client: Client, name: str) -> None:
         """Unsubscribe for good."""
@@ -320,6 +361,8 @@ class World:
                 self.connect(client)
             for topic in TOPICS:
                 self.deliver(client, topic, 1_000_000)
+            if client.conflates:
+                self.ping(client)
             self.close(client, 1000)
             self._write("end", client=client.name, until=until)
         if dump:
@@ -344,7 +387,8 @@ class World:
         [outcome] = chance.choices(outcomes, weights=(12, 1, 1, 1, 1))
         ids = chance.sample(("1", "2", "3"), chance.choice((1, 1, 1, 2)))
         tenant, topic = chance.choice(TENANTS), chance.choice(TOPICS)
-        self.publish(tenant, topic, *ids, user=chance.random() < 0.2, outcome=outcome)
+        key = chance.choice(("a", "b", None)) if self._has_keys else None
+        self.publish(tenant, topic, *ids, user=chance.random() < 0.2, outcome=outcome, key=key)
 
 
 def _past_repeats(entries: Sequence[_Entry], count: int) -> int:

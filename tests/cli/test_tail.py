@@ -21,13 +21,17 @@ JOBS = "tenant:acme:resource:jobs:*"
 TENANT = ("--tenant", "acme")
 
 
-@pytest.mark.parametrize("by_environment", [False, True], ids=["--token", "FANWIRE_TOKEN"])
+@pytest.mark.parametrize(
+    ("by_environment", "more"),
+    [(False, ("--encoding", "msgpack")), (True, ())],
+    ids=["--token --encoding msgpack", "FANWIRE_TOKEN"],
+)
 async def test_published_events_are_printed_until_ctrl_c(
-    shared_redis: SharedRedis, by_environment: bool
+    shared_redis: SharedRedis, by_environment: bool, more: tuple[str, ...]
 ) -> None:
-    """Each event is one JSON line; Ctrl-C ends it with 0 and without a traceback."""
+    """Each event is one JSON line, whatever the edge sends; Ctrl-C ends it with 0 and without a traceback."""
     token = make_token(channels=["tenant:acme:resource:*"])
-    credential = () if by_environment else ("--token", token)
+    credential = more if by_environment else ("--token", token, *more)
     environment = {"FANWIRE_TOKEN": token} if by_environment else {}
     async with running_edge(shared_redis) as edge:
         argv = ("tail", ORDERS, JOBS, "--url", edge.url, *credential)

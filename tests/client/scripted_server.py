@@ -10,7 +10,9 @@ from typing import Any, Self
 
 from aiohttp import WSMsgType, web
 
+from fanwire_protocol.codec import decode_msgpack
 from fanwire_protocol.frames import Frame, encode_frame
+from fanwire_protocol.handshake import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 from tests.client.wire import connected, subscribed
 
 DEADLINE_SECONDS = 5.0
@@ -26,10 +28,18 @@ class Peer:
         self._commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.is_over = asyncio.Event()
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether the connection speaks msgpack."""
+        return self.socket.ws_protocol == MSGPACK_SUBPROTOCOL
+
     async def send(self, *frames: Frame) -> None:
-        """Send frames."""
+        """Send frames, in what the connection speaks."""
         for item in frames:
-            await self.socket.send_str(encode_frame(item).decode())
+            if self.is_packed:
+                await self.socket.send_bytes(encode_frame(item, "msgpack"))
+            else:
+                await self.socket.send_str(encode_frame(item).decode())
 
     async def command(self, type_: str) -> dict[str, Any]:
         """Return the next command, which must be of this type; pings are skipped unless asked for."""
@@ -66,9 +76,14 @@ class Peer:
     async def listen(self) -> None:
         """Collect commands until the connection is over."""
         async for message in self.socket:
-            assert message.type is WSMsgType.TEXT
-            assert len(message.data.encode()) <= 4096
-            self._commands.put_nowait(json.loads(message.data))
+            if self.is_packed:
+                assert message.type is WSMsgType.BINARY
+                size, command = len(message.data), decode_msgpack(message.data)
+            else:
+                assert message.type is WSMsgType.TEXT
+                size, command = len(message.data.encode()), json.loads(message.data)
+            assert size <= 4096
+            self._commands.put_nowait(command)
         self.close_code = self.socket.close_code
         self.is_over.set()
 
@@ -84,6 +99,7 @@ class ScriptedServer:
         self.refusals: deque[web.Response] = deque()
         self.accepted: list[Peer] = []
         self.is_deaf = False
+        self.speaks: tuple[str, ...] = (JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL)
         self._hung_up = asyncio.Event()
         self._peers: asyncio.Queue[Peer] = asyncio.Queue()
         application = web.Application()
@@ -100,7 +116,7 @@ class ScriptedServer:
         self.requests.append(request)
         if self.refusals:
             return self.refusals.popleft()
-        socket = web.WebSocketResponse(protocols=("fanwire.v1.json",), autoping=True)
+        socket = web.WebSocketResponse(protocols=self.speaks, autoping=True)
         await socket.prepare(request)
         peer = Peer(request, socket)
         self.accepted.append(peer)

@@ -22,6 +22,8 @@ from fanwire_client import (
     SubscriptionEnded,
     SubscriptionRefused,
 )
+from fanwire_protocol.codec import Encoding, JsonValue
+from fanwire_protocol.handshake import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL, parse_offer
 from tests.client.scripted_server import DEADLINE_SECONDS, Peer, ScriptedServer
 from tests.client.wire import ORDERS, A, B, connected, error, event, frame, gap, place, subscribed
 from tests.kit.wait import eventually
@@ -36,6 +38,59 @@ async def opened(client: Client, server: ScriptedServer) -> Peer:
         peer = await server.peer()
         await peer.send(connected())
     return peer
+
+
+@pytest.mark.parametrize(
+    ("encoding", "speaks", "is_packed"),
+    [
+        ("json", (JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL), False),
+        ("msgpack", (JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL), True),
+        # An older server, which knows only one.
+        ("msgpack", (JSON_SUBPROTOCOL,), False),
+        ("msgpack", (), False),
+    ],
+)
+async def test_a_client_speaks_what_the_server_chose(
+    server: ScriptedServer, encoding: Encoding, speaks: tuple[str, ...], is_packed: bool
+) -> None:
+    """Commands and frames alike; events are equal in both encodings."""
+    server.speaks = speaks
+    client = Client(server.url, token=TOKEN, encoding=encoding)
+    peer = await opened(client, server)
+    offered = parse_offer(server.requests[0].headers.getall("Sec-WebSocket-Protocol"))
+    payload: JsonValue = {"big": 2**60, "x": "ä"}
+    async with aclosing(client.subscribe(A)) as events:
+        command = await peer.command("subscribe")
+        await peer.send(subscribed([A], reply_to=command["id"]), event(A, "e-1", payload=payload))
+        found = await next_of(events)
+    await client.__aexit__(None, None, None)
+
+    assert peer.is_packed is is_packed
+    wanted = (MSGPACK_SUBPROTOCOL, JSON_SUBPROTOCOL) if encoding == "msgpack" else (JSON_SUBPROTOCOL,)
+    assert (offered.names, offered.token) == (wanted, TOKEN)
+    assert isinstance(found, Event)
+    assert (found.channel, found.payload) == (A, payload)
+
+
+def test_an_encoding_that_nobody_speaks_is_refused() -> None:
+    """When the client is made, not when it connects."""
+    with pytest.raises(ValueError, match="json or msgpack"):
+        Client("ws://localhost/ws", encoding="cbor")  # type: ignore[arg-type]
+
+
+async def test_a_frame_of_the_wrong_kind_is_skipped(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Text where msgpack was agreed on; what comes behind is delivered."""
+    client = Client(server.url, token=TOKEN, encoding="msgpack")
+    peer = await opened(client, server)
+    async with aclosing(client.subscribe(A)) as events:
+        command = await peer.command("subscribe")
+        await peer.socket.send_str("{}")
+        await peer.send(subscribed([A], reply_to=command["id"]), event(A, "e-1"))
+        assert isinstance(await next_of(events), Event)
+        assert client.statistics().skipped_frames == 1
+    await client.__aexit__(None, None, None)
 
 
 async def welcome(server: ScriptedServer) -> None:
@@ -273,6 +328,21 @@ async def test_unparsable_frame_is_skipped_and_counted(
     skipped = [record for record in caplog.records if record.message == "fanwire_client.frame_skipped"]
     assert len(skipped) == 4
     assert "secret" not in str([vars(record) for record in caplog.records])
+    await client.__aexit__(None, None, None)
+
+
+async def test_what_the_server_left_out_is_counted(server: ScriptedServer) -> None:
+    """Its pongs tell of events that later ones stand for, where they do."""
+    client = Client(server.url)
+    peer = await opened(client, server)
+    subscription = client.subscribe(A)
+
+    for skipped in ({"skipped": 2}, {}, {"skipped": 3}, {"skipped": "many"}):
+        await peer.send(frame("pong", {"positions": {}, **skipped}))
+    await peer.send(event(A, "e-1"))
+
+    assert isinstance(await next_of(subscription), Event)
+    assert client.statistics().conflated == 5
     await client.__aexit__(None, None, None)
 
 

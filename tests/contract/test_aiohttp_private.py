@@ -11,6 +11,7 @@ import json
 import logging
 import struct
 import weakref
+import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -297,6 +298,10 @@ WRONG: list[tuple[str, bytes, int]] = [
     ("reserved bit", frame_bytes("x", reserved=0b100), 1002),
     ("opcode", frame_bytes("x", 0x3), 1002),
     ("control frame", frame_bytes(b"x" * 126, PING), 1002),
+    ("not masked", frame_bytes("x", masked=False), 1002),
+    ("not masked, empty", frame_bytes("", PING, masked=False), 1002),
+    ("a message behind an empty begin", frame_bytes("", fin=False) + frame_bytes("x"), 1002),
+    ("a CLOSE that nobody sends", frame_bytes(struct.pack("!H", 1006), CLOSE), 1002),
 ]
 
 
@@ -310,6 +315,44 @@ def test_the_reader_tells_what_is_wrong_once_and_says_no_more(_: str, data: byte
 
     assert receiver.messages == [(WSMsgType.TEXT, "before")]
     assert [getattr(problem, "code", None) for problem in receiver.problems] == [code]
+
+
+def packed(data: bytes) -> bytes:
+    """Compress one message, as a client without context does (RFC 7692 section 7.2.1)."""
+    packer = zlib.compressobj(wbits=-15)
+    return (packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\x00\x00\xff\xff")
+
+
+PACKED_STREAM = (
+    frame_bytes(packed(b'{"a":1}'), reserved=0b100)
+    + frame_bytes("plain")
+    + frame_bytes((long := packed("ä".encode() * 2000))[:3], reserved=0b100, fin=False)
+    + frame_bytes(b"ping", PING)
+    + frame_bytes(long[3:5], CONTINUATION, fin=False)
+    + frame_bytes(long[5:], CONTINUATION)
+    + frame_bytes("frag", fin=False)
+    + frame_bytes("ment", CONTINUATION)
+    + frame_bytes(packed(b"x" * 200), BINARY, reserved=0b100)
+)
+PACKED_EXPECTED = [
+    (WSMsgType.TEXT, '{"a":1}'),
+    (WSMsgType.TEXT, "plain"),
+    (WSMsgType.PING, b"ping"),
+    (WSMsgType.TEXT, "ä" * 2000),
+    (WSMsgType.TEXT, "fragment"),
+    (WSMsgType.BINARY, b"x" * 200),
+]
+
+
+@pytest.mark.parametrize("size", [1, 3, 50, len(PACKED_STREAM)])
+def test_the_reader_tells_which_frames_belong_to_a_compressed_message(size: int) -> None:
+    """Its `_handle_frame` is asked with each frame, and says so of every fragment; we inflate."""
+    receiver = Caller()
+    inbound = Inbound(receiver, is_deflated=True)
+    for start in range(0, len(PACKED_STREAM), size):
+        inbound.feed(PACKED_STREAM[start : start + size])
+
+    assert (receiver.messages, receiver.problems) == (PACKED_EXPECTED, [])
 
 
 def test_a_limit_of_4097_lets_4096_bytes_pass() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from fanwire_client import Client, Event, Gap, Subscription
 from fanwire_protocol import parse_offset, parse_position
+from fanwire_protocol.codec import Encoding
 from fanwire_publisher import Publisher
 from tests.e2e.listener import ALL_OF_ACME
 from tests.e2e.truth import Written
@@ -36,12 +39,15 @@ async def _until(subscription: Subscription, *last: Written) -> list[Event | Gap
     return found
 
 
-async def test_client_gets_what_is_published_once_and_in_order(shared_redis: SharedRedis) -> None:
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_client_gets_what_is_published_once_and_in_order(
+    shared_redis: SharedRedis, encoding: Encoding
+) -> None:
     """Each subscription of a client yields the events of its channels, in the order of each topic."""
     async with (
         edge_on(shared_redis) as edge,
         Publisher.from_url(shared_redis.url, prefix=shared_redis.prefix) as publisher,
-        Client(edge.url, token=_token()) as client,
+        Client(edge.url, token=_token(), encoding=encoding) as client,
         client.subscribe(ALL_OF_ACME) as everything,
         client.subscribe(resource("orders", "1")) as one,
         client.subscribe() as own,
@@ -75,7 +81,10 @@ def _assert_exactly(found: list[Event | Gap], written: list[Written]) -> None:
     assert not any(isinstance(each, Gap) for each in found)
 
 
-async def test_client_moves_to_another_edge_with_nothing_lost_in_silence(shared_redis: SharedRedis) -> None:
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_client_moves_to_another_edge_with_nothing_lost_in_silence(
+    shared_redis: SharedRedis, encoding: Encoding
+) -> None:
     """When the edge of a client is killed it comes back to another one behind the same address: every
     event comes once, or a gap tells of it before anything later."""
     async with (
@@ -83,7 +92,7 @@ async def test_client_moves_to_another_edge_with_nothing_lost_in_silence(shared_
         edge_on(shared_redis) as second,
         FaultProxy(("127.0.0.1", first.port)) as address,
         Publisher.from_url(shared_redis.url, prefix=shared_redis.prefix) as publisher,
-        Client(address.url("ws", "/ws"), token=_token(), random=lambda: 0.0) as client,
+        Client(address.url("ws", "/ws"), token=_token(), encoding=encoding, random=lambda: 0.0) as client,
         client.subscribe(ALL_OF_ACME) as subscription,
     ):
         writer = Writer(publisher)

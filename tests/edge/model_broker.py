@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fanwire_edge.core.continuity import order_of
 from fanwire_edge.core.follower import ReadReply, ReadRequest
@@ -114,13 +114,15 @@ class ModelBroker:
             channels = channels_of(stream.topic, event)
         except InvalidData:
             return Happened(entry_id, number, None, (), number)
-        since = order_of(entry_id)[0] - self.window_ms
-        for each in reversed(life.ever):
-            if order_of(each.entry_id)[0] < since:
-                break
-            if each.event_id == event.id:
-                return Happened(entry_id, number, event.id, channels, each.head)
-        return Happened(entry_id, number, event.id, channels, number)
+        happened = Happened(entry_id, number, event.id, channels, number)
+        before = next((each for each in reversed(life.ever) if self.is_copy_of(happened, each)), happened)
+        return replace(happened, head=before.head)
+
+    def is_copy_of(self, entry: Happened, before: Happened) -> bool:
+        """Tell whether both are of one event, and *before* stands within the window before *entry*."""
+        since = order_of(entry.entry_id)[0] - self.window_ms
+        is_of_it = entry.event_id is not None and before.event_id == entry.event_id
+        return is_of_it and before.number < entry.number and order_of(before.entry_id)[0] >= since
 
     def trim(self, stream: Stream, keep: int) -> None:
         """`XTRIM MAXLEN`."""

@@ -38,6 +38,8 @@ class Witness:
         self._begun: dict[tuple[str, str], Place] = {}
         self._settled: dict[tuple[str, str], Place] = {}
         self._given: set[tuple[str, str, int, str]] = set()
+        # What gaps told of as trimmed, by topic: after the first place, up to the second.
+        self._trimmed: dict[str, list[tuple[Place, Place]]] = {}
         # Topics of which a gap has to come next.
         self._debts: dict[str, Position | None] = {}
         # How far the frames of each topic went since the last answer.
@@ -141,13 +143,23 @@ class Witness:
         begun = [self._begun.get((name, topic), (broker, 0)) for name in matching]
         assert any((broker, happened.number) >= place for place in begun), "it was held already"
         key = broker, topic, happened.head, frame.channel
-        assert key not in self._given, "it came twice"
+        assert key not in self._given or self._may_be_news(topic, broker, happened), "it came twice"
         before = self._passed.get(topic, (broker, 0))
         assert before <= (broker, happened.number), "out of order"
         self._passed[topic] = broker, happened.number
         self._settle(topic, (broker, happened.number))
         self._given.add(key)
         self._hold(topic, offset.position)
+
+    def _may_be_news(self, topic: str, broker: str, happened: Happened) -> bool:
+        """Tell whether what makes an entry a copy was trimmed, as far as a gap told: nobody read it then."""
+        life = self._broker.lives[broker][Stream(topic, 0)]
+        trimmed = self._trimmed.get(topic, ())
+        return all(
+            any(start < (broker, each.number + 1) <= end for start, end in trimmed)
+            for each in life.ever[: happened.number]
+            if self._broker.is_copy_of(happened, each)
+        )
 
     def _happened(self, frame: Frame, topic: str, position: Position) -> Happened:
         """Return the entry of a frame; one on several channels carries the position before it."""
@@ -172,6 +184,8 @@ class Witness:
             if any(self._place_of(name, topic, end)[0] == start.broker for name in self.on):
                 self._settle(topic, self._place(topic, start))
             self._check_needed(topic, start, end, moment)
+            if payload["reason"] == "trimmed":
+                self._trimmed.setdefault(topic, []).append((self._place(topic, start), place))
         for name in self.on:
             settled = self._place_of(name, topic, end)
             self._settled[name, topic] = max(settled, place) if settled[0] == place[0] else place

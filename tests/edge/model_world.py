@@ -20,6 +20,7 @@ from fanwire_edge.connection import Connection, State
 from fanwire_edge.core.answers import Greeting
 from fanwire_edge.core.bucket import TokenBucket
 from fanwire_edge.core.desk import Desk, DeskLimits, Session
+from fanwire_edge.core.dialect import Dialects
 from fanwire_edge.core.duplicates import Duplicates
 from fanwire_edge.core.follower import Follower
 from fanwire_edge.core.hub import Hub
@@ -40,6 +41,7 @@ __all__ = ["Client", "EdgeLimits", "Moment", "ModelEdge"]
 
 PRINCIPAL = Principal("u-1", "acme", patterns=("tenant:acme:resource:*",))
 GREETING = Greeting(30, 60, 0)
+DIALECTS = Dialects()
 
 
 class _Hasty(Random):
@@ -96,7 +98,7 @@ class ModelEdge:
         self.door = Door(
             edge,
             None,  # type: ignore[arg-type]  # nobody is verified here
-            DoorSettings((), "", "", 426, 100, 1000, 1.0),
+            DoorSettings((), "", "", 426, 100, 1000, 1.0, DIALECTS),
             TokenBucket(1000, 1000),
             _Hasty(),
         )
@@ -191,7 +193,7 @@ class Client:
         self._socket.broker = world.broker
         self.world = world
         session = Session(str(uuid.UUID(int=0)), PRINCIPAL)
-        self.connection = Connection(world.edge, session, self._socket, None)
+        self.connection = Connection(world.edge, session, self._socket, None, DIALECTS.json)
         self._socket.protocol = self.connection
         self.connection.opening = partial(world.door._join, self.connection, since or {})
 

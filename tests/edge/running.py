@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,11 +21,13 @@ from tests.kit.processes import Process, free_port
 from tests.kit.redis_server import SharedRedis
 from tests.kit.tokens import SECRET, make_token
 
-__all__ = ["CANARY", "ORDERS", "RunningEdge", "edge_process", "running_edge", "stop"]
+__all__ = ["CANARY", "ORDERS", "READY_SECONDS", "RunningEdge", "edge_process", "running_edge", "stop"]
 
 # Stands in payloads, and nowhere else: an edge that writes it down writes down what users said.
 CANARY = "canary-3f9a1c77"
 ORDERS = "orders"
+PROGRAM = ("-m", "fanwire_edge.main")
+READY_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +107,16 @@ def order(tenant: str | None, number: int = 0, **fields: Any) -> Event:
 
 
 def edge_process(
-    redis: SharedRedis, *arguments: str, environment: Mapping[str, str] | None = None, **settings: str | None
+    redis: SharedRedis,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = PROGRAM,
+    **settings: str | None,
 ) -> tuple[Process, int, int]:
     """Describe an edge, and return it with its two ports.
 
-    *settings* go without `FANWIRE_`, None leaves one out; *arguments* win over those of the fixture.
+    *settings* go without `FANWIRE_`, None leaves one out; *arguments* win over those of the fixture,
+    *program* is what Python runs.
     """
     port, ops_port = free_port(), free_port()
     values: dict[str, str | None] = {
@@ -121,22 +128,26 @@ def edge_process(
         **settings,
     }
     variables = {f"FANWIRE_{name}": value for name, value in values.items() if value is not None}
-    argv = (sys.executable, "-m", "fanwire_edge.main", "--host", "127.0.0.1", "--port", str(port), *arguments)
+    argv = (sys.executable, *program, "--host", "127.0.0.1", "--port", str(port), *arguments)
     return Process(argv, {**variables, **(environment or {})}), port, ops_port
 
 
 @asynccontextmanager
 async def running_edge(
-    redis: SharedRedis, *, environment: Mapping[str, str] | None = None, **settings: str | None
+    redis: SharedRedis,
+    *,
+    environment: Mapping[str, str] | None = None,
+    program: Sequence[str] = PROGRAM,
+    **settings: str | None,
 ) -> AsyncIterator[RunningEdge]:
     """Run an edge, which knows the topic `orders`, until the block ends.
 
     Then it must stop in order, and have kept its secrets.
     """
     redis.server.execute("SADD", topics_key(redis.prefix), ORDERS)
-    process, port, ops_port = edge_process(redis, environment=environment, **settings)
+    process, port, ops_port = edge_process(redis, environment=environment, program=program, **settings)
     async with process:
-        await process.wait_for_http(f"http://127.0.0.1:{ops_port}/readyz")
+        await process.wait_for_http(f"http://127.0.0.1:{ops_port}/readyz", 200, READY_SECONDS)
         edge = RunningEdge(process, port, ops_port, redis)
         yield edge
         assert await stop(edge) == 0, process.output[-4000:]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fanwire_edge.config import Settings, check, load, merge
+from fanwire_edge.config import Settings, check, document_of, load, merge
 from fanwire_edge.core.claims import ClaimNames, ClaimRules
 from fanwire_protocol.settings import SettingError
 
@@ -40,8 +41,9 @@ def test_a_key_is_all_that_an_edge_needs() -> None:
         256 * 1024,
         10,
     )
+    assert (delivery.max_behind_entries, delivery.max_buffered_bytes) == (1000, 256 * 1024 * 1024)
     assert (settings.limits.max_channels, settings.limits.max_errors) == (512, 10)
-    assert (settings.tail.block_ms, settings.tail.count) == (2000, 512)
+    assert (settings.tail.block_ms, settings.tail.count, settings.tail.min_interval_ms) == (2000, 512, 0)
     assert (settings.logging.level, settings.logging.json) == ("INFO", False)
     assert settings.broker.url == "redis://localhost:6379/0"
 
@@ -54,6 +56,40 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file() -> 
     edge = merge(document, environment, {"port": 100, "workers": None, "host": None}).edge
 
     assert (edge.host, edge.port, edge.ops_port, edge.max_connections, edge.workers) == ("env", 100, 2, 3, 1)
+
+
+def test_settings_travel_to_workers_as_json() -> None:
+    """Those that were not given stay so, and secrets arrive, also those that are no UTF-8."""
+    settings = merged(
+        {"delivery": {"policies": ["tenant:*:resource:logs:* catch_up"]}, "heartbeat": {"interval": 2.5}},
+        BROKER__URL="redis://:secret@localhost:1/0",
+        AUTH__JWT__SECRET=f"{SECRET}\udcff",
+        EDGE__WORKERS="3",
+    )
+
+    assert merge(json.loads(json.dumps(document_of(settings))), {}, {}) == settings
+
+
+@pytest.mark.parametrize(
+    ("workers", "pace", "admission", "connections"),
+    [(1, 200, (1000, 2000), 10), (4, 50, (250, 500), 3), (200, 1, (5, 10), 1)],
+)
+def test_each_worker_has_its_share_of_what_an_edge_may_do(
+    workers: int, pace: float, admission: tuple[float, float], connections: int
+) -> None:
+    """Goodbyes and upgrades a second, upgrades at once, and connections, rounded up."""
+    edge = merged(EDGE__WORKERS=str(workers), EDGE__MAX_CONNECTIONS="10").edge
+
+    assert edge.drain_limits().per_second == pace
+    assert edge.admission() == admission
+    assert edge.connection_limit() == connections
+
+
+def test_a_worker_admits_somebody_at_all() -> None:
+    """A share of less than one at once would be a closed door."""
+    edge = merged(EDGE__WORKERS="4", EDGE__ADMISSION_BURST="2", EDGE__ADMISSION_PER_SECOND="2").edge
+
+    assert edge.admission() == (0.5, 1)
 
 
 def test_every_section_is_read_from_the_file_and_from_the_environment() -> None:
@@ -123,7 +159,7 @@ def test_one_key_of_any_form_is_enough(name: str) -> None:
         ({}, {"AUTH__HEADER": "X Token"}, "auth.header: 'X Token' is no HTTP token"),
         ({}, {"AUTH__HEADER_PREFIX": ""}, "auth.header_prefix: '' is no HTTP token"),
         ({}, {"AUTH__CLAIMS__TENANT": ""}, "auth.claims.tenant: is empty; for example tenant"),
-        ({}, {"EDGE__WORKERS": "2"}, "edge.workers: 2 is more .* FANWIRE_EDGE__WORKERS=1"),
+        ({}, {"EDGE__WORKERS": "257"}, "FANWIRE_EDGE__WORKERS: 257 is above 256"),
         ({}, {"EDGE__WORKERS": "0"}, "FANWIRE_EDGE__WORKERS: 0 is below 1"),
         ({}, {"EDGE__PORT": "8081"}, "edge.ops_port: 8081 is edge.port too; for example 8082"),
         ({}, {"EDGE__PORT": "65536"}, "FANWIRE_EDGE__PORT: 65536 is above 65535"),
@@ -137,6 +173,13 @@ def test_one_key_of_any_form_is_enough(name: str) -> None:
         ({"heartbeat": {"timeout": 30}}, {}, "heartbeat.timeout: 30 is not above .* for example 60"),
         ({"heartbeat": {"interval": 10**400}}, {}, "heartbeat.interval"),
         ({}, {"DELIVERY__MAX_BEHIND_BYTES": "1024"}, "delivery.max_behind_bytes: 1024 is below .* 262144"),
+        ({}, {"DELIVERY__MAX_BUFFERED_BYTES": "1"}, "DELIVERY__MAX_BUFFERED_BYTES: 1 is below 65536"),
+        (
+            {"delivery": {"high_water_bytes": 131_072, "max_buffered_bytes": 131_071}},
+            {},
+            "delivery.max_buffered_bytes: 131071 is below delivery.high_water_bytes, .* 536870912",
+        ),
+        ({}, {"DELIVERY__POLICIES": '["x drop_oldest"]'}, "delivery.policies: 'x drop_oldest' is no rule"),
         ({}, {"AUTHORIZATION__MODE": "none"}, "FANWIRE_AUTHORIZATION__MODE: 'none' is none of claims"),
         ({"heartbeet": {"interval": 1}}, {}, "heartbeet: no such section; did you mean 'heartbeat'"),
         ({"origins": {"allowed": ["https://a"]}}, {}, "origins: no such section; known: broker"),

@@ -27,7 +27,7 @@ ACCEPTED = [
     ("another case", [f"{PROTOCOL}Bearer, T"], "Bearer"),
     ("ours and bearer", [f"{PROTOCOL}fanwire.v1.json, bearer, T"], "fanwire.v1.json"),
     ("bearer and ours", [f"{PROTOCOL}bearer, T, fanwire.v1.json"], "fanwire.v1.json"),
-    ("both codecs", [f"{PROTOCOL}fanwire.v1.msgpack, fanwire.v1.json, bearer, T"], "fanwire.v1.json"),
+    ("both, JSON first", [f"{PROTOCOL}fanwire.v1.json, fanwire.v1.msgpack, bearer, T"], "fanwire.v1.json"),
     ("two lines", [f"{PROTOCOL}fanwire.v1.json", f"{PROTOCOL}bearer, T"], "fanwire.v1.json"),
     ("cut between lines", [f"{PROTOCOL}bearer", f"{PROTOCOL}T"], "bearer"),
     ("bearer without a token first", [f"{PROTOCOL}bearer, fanwire.v1.json, bearer, T"], "fanwire.v1.json"),
@@ -150,14 +150,14 @@ async def test_a_token_without_a_tenant_gets_the_default_one(brisk_edge: Running
         assert wire.greeting["tenant"] == "lonely"
 
 
-async def test_msgpack_alone_is_refused_while_it_is_not_spoken(edge: RunningEdge) -> None:
+async def test_versions_that_are_not_spoken_are_refused(edge: RunningEdge) -> None:
     """The answer names what is spoken."""
     async with await edge.dial() as wire:
-        offer = f"{PROTOCOL}fanwire.v1.msgpack, bearer, {edge.token()}"
+        offer = f"{PROTOCOL}fanwire.v2.json, bearer, {edge.token()}"
         answer = await wire.ask(upgrade_request(offer))
 
         assert (answer.status, answer.error["code"]) == (400, "bad_request")
-        assert "fanwire.v1.json" in answer.error["message"]
+        assert "fanwire.v1.json and fanwire.v1.msgpack" in answer.error["message"]
 
 
 BAD_UPGRADES: list[tuple[str, dict[str, str], tuple[str, ...], bytes]] = [
@@ -248,7 +248,7 @@ async def test_headers_that_never_end_are_cut_off(brisk_edge: RunningEdge, part:
         wire.writer.write(part)
 
         assert await wire.rest() == b""
-        assert 0.8 <= time.monotonic() - began < 2
+        assert 0.8 <= time.monotonic() - began < 4
 
 
 async def test_headers_that_trickle_are_cut_off_too(brisk_edge: RunningEdge) -> None:
@@ -261,8 +261,8 @@ async def test_headers_that_trickle_are_cut_off_too(brisk_edge: RunningEdge) -> 
             return wire.reader.at_eof() or wire.writer.transport.is_closing()
 
         wire.writer.write(b"GET /ws HTTP/1.1\r\nHost: ")
-        await eventually(is_cut, 3)
-        assert time.monotonic() - began < 2
+        await eventually(is_cut)
+        assert time.monotonic() - began < 4
 
 
 async def test_above_max_connections_it_is_503_until_one_leaves(brisk_edge: RunningEdge) -> None:
@@ -300,7 +300,8 @@ async def test_connected_says_everything(edge: RunningEdge, tenant: str) -> None
     async with edge.publisher() as publisher:
         begin = await publisher.publish("greetings", "hello", tenant=tenant, resource=("orders", "1"))
     async with edge.client(tenant, sub="u-7", roles=["admin", "no role", "ops"]) as first:
-        await eventually(lambda: _knows(first, "greetings"))
+        # The topic is known by its name before it is read; delivery would begin at its start then.
+        await eventually(lambda: _has_read(first, "greetings", str(begin)), 15)
     async with await edge.dial() as wire:
         token = edge.token(tenant, sub="u-7", roles=["admin", "no role", "ops"])
         assert (await wire.ask(upgrade_request(f"Authorization: Bearer {token}"))).status == 101
@@ -338,8 +339,8 @@ async def test_connected_says_everything(edge: RunningEdge, tenant: str) -> None
     assert all(re.fullmatch(r"\d+-\d+~[0-9a-f]{8}", text) for text in positions.values())
 
 
-async def _knows(wire: Wire, topic: str) -> bool:
-    return topic in await wire.positions()
+async def _has_read(wire: Wire, topic: str, position: str) -> bool:
+    return (await wire.positions()).get(topic) == position
 
 
 async def test_commands_that_come_with_the_handshake_are_not_lost(edge: RunningEdge, tenant: str) -> None:

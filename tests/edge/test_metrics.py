@@ -13,6 +13,7 @@ from tests.kit.processes import http_status
 from tests.kit.wait import eventually
 
 GAUGES = {
+    "workers_ready",
     "connections_active",
     "connections_behind",
     "subscriptions",
@@ -20,6 +21,7 @@ GAUGES = {
     "log_bytes",
     "log_records",
     "tail_reading",
+    "tail_readers",
     "tail_lag_seconds",
     "tasks",
 }
@@ -39,6 +41,7 @@ COUNTERS = {
     "tail_lost",
     "topics_refused",
     "roles_unjoined",
+    "worker_restarts",
 }
 HISTOGRAM = {"publish_to_write_seconds_bucket", "publish_to_write_seconds_sum"}
 LABELS = {"reason", "result", "code", "le"}

@@ -23,7 +23,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("two keys", {"AUTH__JWT__PUBLIC_KEY": "PEM"}, "auth.jwt"),
     ("an algorithm of another key", {"AUTH__JWT__ALGORITHMS": '["none"]'}, "auth.jwt.algorithms"),
     ("a timeout below the interval", {"HEARTBEAT__TIMEOUT": "10"}, "heartbeat.timeout"),
-    ("more workers than can be", {"EDGE__WORKERS": "2"}, "edge.workers"),
+    ("more workers than can be", {"EDGE__WORKERS": "257"}, "FANWIRE_EDGE__WORKERS"),
     ("an address that is none", {"EDGE__OPS_HOST": "no.such.host.invalid"}, "edge.ops_port"),
     ("a broker URL that is none", {"BROKER__URL": "http://localhost:6379"}, "broker.url"),
     ("a broker option that is none", {"BROKER__URL": "redis://localhost:1/0?colour=red"}, "broker.url"),

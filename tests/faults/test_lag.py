@@ -27,11 +27,11 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 MEBIBYTE = 1024 * 1024
 CLIENTS = rounds(12, 100)
 EVENTS_PER_SECOND = 500
-SECONDS = rounds(3, 12)
-SLOW_SECONDS = rounds(4, 40)
+SECONDS = rounds(2, 12)
+SLOW_SECONDS = rounds(2, 60)
 PADDING = 500
 BYTES_PER_SECOND = 1024
-WARM_UP_EVENTS = 1000
+WARM_UP_EVENTS = rounds(400, 1000)
 # The log in memory would hold all that such a run publishes.
 SMALL_LOG = {"FANWIRE_LOG__MAX_BYTES": str(MEBIBYTE // 2), "FANWIRE_HISTORY__MAX_BYTES": str(4 * MEBIBYTE)}
 SLOW_CONSUMER, CUT_BY_RESET, OWN_END = 4008, 1006, 1000
@@ -96,7 +96,7 @@ class Run:
                 for number in range(start, min(start + 25, count))
             ]
             await self.publisher.publish_many(events)
-            due += 25 / per_second if per_second else 0.0
+            due += len(events) / per_second if per_second else 0.0
             await asyncio.sleep(due - loop.time())
         self.published += count
 
@@ -158,13 +158,12 @@ async def test_slow_readers_are_fed_from_the_log_and_cost_no_memory(
     say(
         f"{CLIENTS} clients, {run.published} events; {figures['fanwire_history_reads_total']:.0f} reads of "
         f"history; memory {memory.before >> 20} MB before, {memory.most >> 20} MB at most; "
-        f"they were behind by up to {lag >> 20} MB together; "
-        f"{max(client.connections for client in run.clients)} connections at most"
+        f"they were behind by up to {lag >> 20} MB together"
     )
 
     assert all(client.session.events == run.published for client in run.clients)
     assert not any(client.session.gaps or client.session.repeats for client in run.clients)
-    # A window that is closed for 30 s may end a connection (TCP_USER_TIMEOUT), which then resumes.
+    assert all(client.connections == 1 for client in run.clients)
     assert figures.get('fanwire_connections_closed_total{reason="slow_consumer"}', 0) == 0
     assert figures["fanwire_history_reads_total"] > 0
     # 64 KB in the transport and one portion for each, 4 MB of pages, 8 MB of portions, and some slack.

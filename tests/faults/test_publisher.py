@@ -13,7 +13,7 @@ from tests.faults.rig import rounds, say, writing
 from tests.kit.proxy import FaultProxy
 from tests.kit.redis_server import RedisServer
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 async def test_cancelled_call_ends(redis_server: RedisServer) -> None:

@@ -12,7 +12,7 @@ from tests.kit.edges import EdgeProcess
 from tests.kit.redis_server import RedisServer
 from tests.kit.wait import eventually
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 ORDERS = key_of("orders")
 FAST = {"FANWIRE_TAIL__BLOCK_MS": "200"}
@@ -72,7 +72,7 @@ async def test_removed_log_is_told_or_complete(
             remove(redis_server)
             if is_stopped:
                 edge.resume()
-                await eventually(lambda: _has_read(edge), 5)
+                await eventually(lambda: _has_read(edge))
         [report] = await finish(writer, [listener])
 
         assert {gap["topic"] for gap in listener.gaps} <= {"orders", "invoices"}

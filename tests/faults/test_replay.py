@@ -26,7 +26,7 @@ from tests.kit.recording_client import RecordingClient, Timing
 from tests.kit.redis_server import SharedRedis
 from tests.kit.wait import eventually
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 
 QUICK = Timing(ping_seconds=0.2, longest_seconds=0.2)
 WANTED = (
@@ -38,6 +38,9 @@ WANTED = (
 BURST_EVENTS = 300
 # Each client is due at least 90 events of a burst, of 800 bytes each: three cuts fall into its replay.
 CUT_BYTES = 20_000
+CUTS = rounds(3, 40)
+# What comes from Redis passes the memory on its last stretch.
+SOURCES = ("Redis", "memory")[: rounds(1, 2)]
 
 
 @asynccontextmanager
@@ -100,7 +103,7 @@ async def test_replay_that_is_cut_again_and_again_loses_nothing(
         async with running(clients), asyncio.TaskGroup() as tasks:
             traffic = tasks.create_task(publish_steadily(publisher))
             chance = random.Random(3)
-            for number in range(rounds(5, 60)):
+            for number in range(CUTS):
                 await _break_replays(chance, proxies, clients, (one.port, two.port), publisher, number)
             traffic.cancel()
             await finish_all(clients, shared_redis.url, shared_redis.prefix)
@@ -109,7 +112,7 @@ async def test_replay_that_is_cut_again_and_again_loses_nothing(
     report = check(published, seen, log, strict=True)
     broken = replays_broken(published, seen, clients[0].who.name)
     say(f"{report}; the first client was cut in mid-replay {broken} times")
-    assert broken >= rounds(5, 60)
+    assert broken >= CUTS
     assert not any(client.session.gaps for client in clients)
 
 
@@ -170,13 +173,13 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("source", ["memory", "Redis"])
+@pytest.mark.parametrize("source", SOURCES)
 async def test_resume_of_20_megabytes_ends_level_without_a_disconnect(
     source: str, shared_redis: SharedRedis, tmp_path: Path
 ) -> None:
     """With the default settings, under which a live client may be 256 KB behind, one that resumes is given
     20 MB and more while it reads in bursts, and is not disconnected."""
-    megabytes, rest_seconds = 20, rounds(1, 20) / 5
+    megabytes, rest_seconds = 20, rounds(1, 40) / 10
     published, seen, log = (tmp_path / name for name in ("published", "seen", "log"))
     async with edge_on(shared_redis) as first, AsyncExitStack() as stack:
         recorders = [stack.enter_context(Recorder(path)) for path in (published, seen, log)]

@@ -20,7 +20,7 @@ from tests.kit.redis_server import RedisServer
 from tests.kit.tokens import make_token
 from tests.kit.wait import eventually
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 TOPICS = ("orders", "invoices")
 
@@ -100,7 +100,7 @@ async def test_edge_starts_without_its_broker_and_becomes_ready_when_it_comes() 
 
         await redis.astart()
         started = time.monotonic()
-        await edge.wait_ready(5)
+        await edge.wait_ready()
         say(f"ready {1000 * (time.monotonic() - started):.0f} ms after the broker came")
         async with writing(redis.url) as writer, listening(edge.url, ALL_OF_ACME) as listener:
             await writer.write("orders", 10)
@@ -116,7 +116,7 @@ async def test_edge_that_starts_over_a_bad_network_repeats_no_history(redis_serv
     entries it would deliver from the first on."""
     async with FaultProxy(redis_server.address) as proxy, writing(redis_server.url) as writer:
         await writer.write("orders", 50)
-        for cut_after_bytes in range(50, 1500, rounds(300, 20)):
+        for cut_after_bytes in range(50, 1500, rounds(500, 20)):
             edge = EdgeProcess(proxy.url())
             try:
                 proxy.down.cut_after_bytes = cut_after_bytes

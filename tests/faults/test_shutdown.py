@@ -17,7 +17,7 @@ from tests.kit.edges import edge_on
 from tests.kit.redis_server import SharedRedis
 from tests.kit.wait import eventually
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 DRAINING = 1012
 LOST = 1006

@@ -28,11 +28,14 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 CLIENTS = rounds(300, 10_000)
 GROUPS = rounds(20, 100)
-WINDOW_MS = rounds(3000, 8000)
+WINDOW_MS = rounds(2000, 8000)
 SAMPLE = rounds(5, 20)
 EVENTS_PER_SECOND = 200
-LEVEL_MS_AT_MOST = 2000
+# The short form runs beside other tests.
+LEVEL_MS_AT_MOST = rounds(20_000, 2000)
 READS_AT_MOST = 100
+# Against hanging: who is refused while the edge is busy comes again after what `Retry-After` says.
+BACK_SECONDS = rounds(30, 180)
 
 
 class Publishing:
@@ -116,7 +119,7 @@ async def test_everyone_comes_back_and_misses_nothing(
         publishing = Publishing(publisher)
         async with running(clients), asyncio.TaskGroup() as tasks:
             tasks.create_task(publishing.run())
-            await storm.all_at_least(2, 30)
+            await storm.all_at_least(2, BACK_SECONDS)
             await storm.come_back_to(second.port)
             before = second.resident_bytes if where == "a second edge" else 0
             first.kill()
@@ -124,11 +127,11 @@ async def test_everyone_comes_back_and_misses_nothing(
                 second.start()
                 await second.wait_ready()
                 before = second.resident_bytes
-            report = await storm.all_back(60)
+            report = await storm.all_back(BACK_SECONDS)
             publishing.stop()
-            report = await storm.all_at(publishing.rounds + 1, 60)
+            report = await storm.all_at(publishing.rounds + 1, BACK_SECONDS)
             figures = await second.metrics()
-            await finish_all(clients, redis_server.url, deadline_seconds=60)
+            await finish_all(clients, redis_server.url, deadline_seconds=BACK_SECONDS)
         peak = peak_bytes(second)
         await read_log(recorders[2], redis_server.url)
 

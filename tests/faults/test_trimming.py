@@ -15,7 +15,7 @@ from tests.kit.edges import EdgeProcess
 from tests.kit.redis_server import RedisServer
 from tests.kit.wait import eventually
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 STOP_SECONDS = 0.02
 
@@ -100,7 +100,7 @@ async def test_edge_stopped_and_trimmed_again_and_again(redis_server: RedisServe
         writing(redis_server.url) as writer,
         listening(edge.url, ALL_OF_ACME) as listener,
     ):
-        for _ in range(rounds(40, 500)):
+        for _ in range(rounds(30, 500)):
             await _one_stop(chance, edge, writer, topics, redis_server)
         [report] = await finish(writer, [listener])
 
@@ -138,7 +138,7 @@ async def test_quiet_topic_has_no_false_gap(way: str) -> None:
             [first] = await writer.write("orders")
             await arrived(listener, first)
             last = first.position.partition("~")[0]
-            total = rounds(50, 1000)
+            total = rounds(30, 1000)
             for number in range(total):
                 if way == "emptied":
                     redis_server.execute("XTRIM", key_of("orders"), "MAXLEN", 0)

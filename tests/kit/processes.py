@@ -23,21 +23,26 @@ from tests.kit.wait import eventually
 DIE_WITH_PARENT: tuple[str, ...] = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
 GRACE_SECONDS = 5.0
 FANWIRE = (sys.executable, "-m", "fanwire_cli.main")
+_given_ports: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a loopback port on which nothing listens.
+    """Return a loopback port on which nothing listens, another one each time.
 
     It lies below the kernel's ephemeral range: a client that keeps dialling a dead port of that range
     in the end connects to itself.
     """
     while True:
         port = random.randrange(12_000, 32_000)
+        if port in _given_ports:
+            # Two for one process would be one by chance, or that of a server that is about to listen.
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given_ports.add(port)
             return port
 
 
@@ -96,7 +101,7 @@ class Process:
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
     async def wait_for(
-        self, predicate: Callable[[], object | Awaitable[object]], deadline_seconds: float = 10.0
+        self, predicate: Callable[[], object | Awaitable[object]], deadline_seconds: float = 20.0
     ) -> None:
         """Poll *predicate* until it is true; raises AssertionError with the output where the child ends."""
 
@@ -113,11 +118,11 @@ class Process:
         if self.returncode is not None:
             raise AssertionError(f"the process ended with {self.returncode}\n{self._describe()}")
 
-    async def wait_for_output(self, text: str, deadline_seconds: float = 10.0) -> None:
+    async def wait_for_output(self, text: str, deadline_seconds: float = 20.0) -> None:
         """Wait until *text* stands in the output."""
         await self.wait_for(lambda: text in self.output, deadline_seconds)
 
-    async def wait_for_http(self, url: str, status: int = 200, deadline_seconds: float = 10.0) -> None:
+    async def wait_for_http(self, url: str, status: int = 200, deadline_seconds: float = 20.0) -> None:
         """Wait until a GET of *url* answers *status*."""
 
         async def answers() -> bool:
@@ -125,7 +130,7 @@ class Process:
 
         await self.wait_for(answers, deadline_seconds)
 
-    async def wait_for_exit(self, deadline_seconds: float = 10.0) -> int:
+    async def wait_for_exit(self, deadline_seconds: float = 20.0) -> int:
         """Wait until the child has ended and return its exit status."""
         await eventually(lambda: self.returncode is not None, deadline_seconds, self._describe())
         return self.child.returncode

@@ -49,6 +49,7 @@ async def read_log(recorder: Recorder, redis_url: str, prefix: str = "fanwire") 
                     event_id=event.id,
                     position=f"{id_.decode()}~{identity}",
                     channels=channels_of(topic, event.tenant, event.resource, event.to),
+                    **({} if event.key is None else {"key": event.key}),
                 )
                 count += 1
     recorder.flush()

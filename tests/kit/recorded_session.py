@@ -41,6 +41,7 @@ class RecordedSession:
         self.jitter_ms = 0
         self.events = 0
         self.repeats = 0
+        self.skipped = 0
         self.gaps: list[Frame] = []
         self.close_codes: list[int] = []
         recorder.write("authorized", client=who.name, tenant=who.tenant, channels=list(who.may_read))
@@ -151,7 +152,9 @@ class RecordedSession:
         # It vouches for the channels that were answered, so not yet for those whose replay is to come.
         self._pongs = positions if self.is_answered else {}
         self._kept.advanced(positions)
-        self._write("positions", positions=positions)
+        skipped = frame["payload"].get("skipped", 0)
+        self.skipped += skipped
+        self._write("positions", positions=positions, **({"skipped": skipped} if skipped else {}))
 
     def _on_error(self, frame: Frame) -> None:
         name = frame.get("channel")

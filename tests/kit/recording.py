@@ -121,14 +121,14 @@ class RecordingPublisher:
         resource: tuple[str, str] | None = None,
         to: tuple[str, ...] | None = None,
         event_id: str | None = None,
+        key: str | None = None,
         **details: Any,
     ) -> Position:
         """Publish one event as `Publisher.publish` does."""
         event_id = event_id or self._next_id()
-        who = self._begin(topic, tenant, event_id, channels_of(topic, tenant, resource, to))
-        send = self._publisher.publish(
-            topic, type, payload, tenant=tenant, resource=resource, to=to, event_id=event_id, **details
-        )
+        who = self._begin(topic, tenant, event_id, channels_of(topic, tenant, resource, to), key)
+        details |= {"tenant": tenant, "resource": resource, "to": to, "event_id": event_id, "key": key}
+        send = self._publisher.publish(topic, type, payload, **details)
         position = await self._told(send, [who])
         self._recorder.write("published", **who, position=str(position))
         return position
@@ -155,7 +155,7 @@ class RecordingPublisher:
         for event in events:
             assert event.event_id is not None, "the history knows events by their ids"
             channels = channels_of(event.topic, event.tenant, event.resource, event.to)
-            everyone.append(self._begin(event.topic, event.tenant, event.event_id, channels))
+            everyone.append(self._begin(event.topic, event.tenant, event.event_id, channels, event.key))
         positions = await self._told(self._publisher.publish_many(events), everyone)
         for who, position in zip(everyone, positions, strict=True):
             self._recorder.write("published", **who, position=str(position))
@@ -166,10 +166,10 @@ class RecordingPublisher:
         return f"{self._name}-{self._run}-{self._count}"
 
     def _begin(
-        self, topic: str, tenant: str | None, event_id: str, channels: Sequence[str]
+        self, topic: str, tenant: str | None, event_id: str, channels: Sequence[str], key: str | None = None
     ) -> dict[str, Any]:
         who = {"publisher": self._name, "topic": topic, "tenant": tenant, "event_id": event_id}
-        self._recorder.write("publish", **who, channels=channels)
+        self._recorder.write("publish", **who, channels=channels, **({} if key is None else {"key": key}))
         # A process that dies now may have published it.
         self._recorder.flush()
         return who

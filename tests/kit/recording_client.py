@@ -82,10 +82,16 @@ class RecordingClient:
             await self._timing.sleep(self._timing.random() * self._window(failed))
 
     async def ping(self) -> None:
-        """Ask for fresh positions, and for channels that are not answered."""
-        for command in self.session.ask():
-            await self._send(command)
-        await self._send('{"type":"ping"}')
+        """Ask for fresh positions, and for channels that are not answered, where it is connected."""
+        socket = self._socket
+        if socket is None:
+            # What is asked for now would count as asked for on the next connection, and never be.
+            return
+        try:
+            for command in (*self.session.ask(), '{"type":"ping"}'):
+                await socket.send(command)
+        except ConnectionClosed:
+            pass  # The reader explains.
 
     def cut(self) -> None:
         """Cut the connection as a network does, without a word."""
@@ -159,10 +165,3 @@ class RecordingClient:
         while True:
             await self.ping()
             await asyncio.sleep(self._timing.ping_seconds)
-
-    async def _send(self, command: str) -> None:
-        try:
-            if self._socket is not None:
-                await self._socket.send(command)
-        except ConnectionClosed:
-            pass  # The reader explains.

@@ -92,13 +92,13 @@ async def test_bytes_pass_unchanged_both_ways_and_so_does_the_end(rig: Rig) -> N
 
 async def test_latency_delays_a_byte_and_does_not_divide_the_rate(rig: Rig) -> None:
     """Every chunk comes later by the latency; chunks sent together come together."""
-    rig.proxy.up.latency_seconds = rig.proxy.down.latency_seconds = 0.05
+    rig.proxy.up.latency_seconds = rig.proxy.down.latency_seconds = 0.25
     started = time.monotonic()
 
     rig.writer.write(b"x" * 40_000)
     await rig.read(40_000)
 
-    assert 0.1 <= time.monotonic() - started < 0.2
+    assert 0.5 <= time.monotonic() - started < 1.0
 
 
 async def test_rate_limits_a_direction(rig: Rig) -> None:
@@ -109,7 +109,7 @@ async def test_rate_limits_a_direction(rig: Rig) -> None:
     rig.writer.write(b"x" * 4_000)
     await rig.read(4_000)
 
-    assert 0.15 <= time.monotonic() - started < 1.0
+    assert 0.15 <= time.monotonic() - started < 5
 
 
 async def test_slices_come_one_by_one(rig: Rig) -> None:
@@ -251,6 +251,6 @@ async def test_stop_ends_stuck_connections_in_time() -> None:
 
         await proxy.stop()
 
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10
         assert proxy.connections == 0
         writer.close()

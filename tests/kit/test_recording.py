@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import ClientConnection
 
 from fanwire_client import Client
 from fanwire_publisher import Outgoing, Publisher, PublisherClosed, PublishFailed
@@ -25,6 +26,7 @@ from tests.kit.tokens import make_token
 from tests.kit.wait import eventually
 
 QUICK = Timing(ping_seconds=0.2)
+ALL = "tenant:acme:resource:*"
 
 
 def client_of(
@@ -129,6 +131,28 @@ async def test_client_leaves_an_edge_that_is_frozen(shared_redis: SharedRedis, t
     report = check(path)
 
     assert client.session.events + report.statistics["told by gaps"] == 2
+
+
+class _Impatient(RecordingClient):
+    """Is pinged before it waits for a frame, so also when `connected` has not come yet."""
+
+    async def _receive(self, socket: ClientConnection) -> str | bytes:
+        await self.ping()
+        return await super()._receive(socket)
+
+
+async def test_ping_before_the_connection_is_there_asks_for_nothing(
+    shared_redis: SharedRedis, tmp_path: Path
+) -> None:
+    """Whoever pings a client while it is coming back does not keep it from asking for its channels."""
+    who = Identity("c", "acme", make_token(sub="u-1", tenant="acme", channels=[ALL]), rights("acme", "u-1"))
+    async with edge_on(shared_redis) as edge:
+        with Recorder(tmp_path / "history") as recorder:
+            client = _Impatient(recorder, [edge.url], who, [ALL], QUICK)
+            async with running([client]):
+                client.cut()
+                await eventually(lambda: client.connections == 2 and client.is_ready, 10)
+                await client.end(None)
 
 
 async def test_recorded_fault_is_found(shared_redis: SharedRedis, tmp_path: Path) -> None:

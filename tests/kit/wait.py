@@ -19,7 +19,7 @@ async def eventually(
 async def eventually(predicate: Callable[[], T], deadline_seconds: float = ..., message: str = ...) -> T: ...
 async def eventually(
     predicate: Callable[[], Any],
-    deadline_seconds: float = 5.0,
+    deadline_seconds: float = 15.0,
     message: str = "",
 ) -> Any:
     """Poll *predicate*, plain or async, until it is true, and return what it returned.

@@ -15,8 +15,10 @@ from fanwire_protocol.codec import (
     ENVELOPE_DEPTH,
     MAX_DEPTH,
     InvalidData,
+    decode,
     decode_json,
     decode_msgpack,
+    encode,
     encode_json,
     encode_msgpack,
     refuse_unsendable,
@@ -53,6 +55,15 @@ def test_what_may_be_sent_comes_back_from_both_formats(value: Any) -> None:
     assert decode_json(encode_json(value)) == value
     assert decode_json(encode_json(value).decode()) == value
     assert decode_msgpack(encode_msgpack(value)) == value
+    for encoding in ("json", "msgpack"):
+        assert decode(encode(value, encoding), encoding) == value
+
+
+def test_text_is_no_msgpack() -> None:
+    """Whoever is given it refuses it as it refuses bytes that do not decode."""
+    assert decode("1", "json") == 1
+    with pytest.raises(InvalidData, match="not valid msgpack"):
+        decode("1", "msgpack")
 
 
 @given(st.binary(max_size=200))
@@ -60,9 +71,9 @@ def test_what_may_be_sent_comes_back_from_both_formats(value: Any) -> None:
 @example(b"\xdf\xff\xff\xff\xff")
 def test_any_bytes_decode_or_are_invalid_data(data: bytes) -> None:
     """Both decoders are total: a value that can be sent on, or InvalidData."""
-    for decode in (decode_json, decode_msgpack):
+    for decoded in (decode_json, decode_msgpack):
         try:
-            refuse_unsendable(decode(data))
+            refuse_unsendable(decoded(data))
         except InvalidData:
             pass
 

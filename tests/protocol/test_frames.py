@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwire_protocol.codec import InvalidData
+from fanwire_protocol.codec import Encoding, InvalidData, decode_json, decode_msgpack
 from fanwire_protocol.event import MAX_TIME_MS
 from fanwire_protocol.frames import (
     FRAME_TYPES,
     Frame,
     decode_frame,
+    encode_event_frame,
     encode_frame,
     format_time,
     parse_time,
@@ -21,6 +22,7 @@ from tests.protocol.vectors import event_of, load
 
 VECTORS = load("frames")
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
+encodings: st.SearchStrategy[Encoding] = st.sampled_from(("json", "msgpack"))
 
 
 def frame_of(fields: dict[str, Any]) -> Frame:
@@ -51,6 +53,9 @@ def test_an_event_on_a_channel_has_one_text(row: dict[str, Any]) -> None:
 
     assert encode_frame(frame) == row["text"].encode()
     assert decode_frame(row["text"]) == decode_frame(row["text"].encode()) == frame
+    for encoding in ("json", "msgpack"):
+        encoded = encode_event_frame(event, row["channel"], row["offset"], encoding)
+        assert encoded == encode_frame(frame, encoding)
 
 
 @pytest.mark.parametrize("row", VECTORS["own"], ids=lambda row: row["why"])
@@ -60,6 +65,25 @@ def test_the_servers_own_frames_have_one_text(row: dict[str, Any]) -> None:
 
     assert encode_frame(frame) == row["text"].encode()
     assert decode_frame(row["text"]) == frame
+
+
+@pytest.mark.parametrize("row", VECTORS["msgpack"], ids=lambda row: row["why"])
+def test_a_frame_is_the_same_in_msgpack(row: dict[str, Any]) -> None:
+    """The same fields in the same order, to the byte; only `encoding` says something else."""
+    frame, data = decode_frame(row["text"]), bytes.fromhex(row["hex"])
+
+    assert encode_frame(frame, "msgpack") == data
+    assert decode_frame(data, "msgpack") == frame
+    assert list(decode_msgpack(data).items()) == [
+        (name, "msgpack" if name == "encoding" else value) for name, value in decode_json(row["text"]).items()
+    ]
+
+
+@pytest.mark.parametrize("row", VECTORS["msgpackInvalid"], ids=lambda row: row["why"])
+def test_what_is_no_frame_in_msgpack_is_invalid_data(row: dict[str, Any]) -> None:
+    """Nothing that JSON could not say is taken."""
+    with pytest.raises(InvalidData):
+        decode_frame(bytes.fromhex(row["hex"]), "msgpack")
 
 
 def test_every_frame_type_has_a_vector() -> None:
@@ -80,11 +104,11 @@ def test_what_is_no_frame_is_invalid_data(row: dict[str, Any]) -> None:
         decode_frame(row["text"])
 
 
-@given(st.binary(max_size=200) | texts)
-def test_any_input_is_a_frame_or_invalid_data(data: str | bytes) -> None:
+@given(st.binary(max_size=200) | texts, encodings)
+def test_any_input_is_a_frame_or_invalid_data(data: str | bytes, encoding: Encoding) -> None:
     """Decoding is total."""
     try:
-        decode_frame(data)
+        decode_frame(data, encoding)
     except InvalidData:
         pass
 
@@ -100,11 +124,12 @@ def test_any_input_is_a_frame_or_invalid_data(data: str | bytes) -> None:
         st.none() | texts,
         st.none() | texts,
         st.none() | texts | st.integers(-9, 9),
-    )
+    ),
+    encodings,
 )
-def test_every_frame_comes_back(frame: Frame) -> None:
+def test_every_frame_comes_back(frame: Frame, encoding: Encoding) -> None:
     """Encoding and decoding are inverse."""
-    assert decode_frame(encode_frame(frame)) == frame
+    assert decode_frame(encode_frame(frame, encoding), encoding) == frame
 
 
 @given(st.integers(0, MAX_TIME_MS))

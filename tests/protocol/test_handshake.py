@@ -27,6 +27,16 @@ def test_an_offer_gives_one_token_and_one_echo(row: dict[str, Any]) -> None:
     assert offer.choose([JSON_SUBPROTOCOL]) == row["echo"]
 
 
+@pytest.mark.parametrize("row", load("offers")["both"], ids=lambda row: row["why"])
+def test_a_server_of_both_echoes_what_the_client_names_first(row: dict[str, Any]) -> None:
+    """The client's order decides; whatever the server's is."""
+    offer = parse_offer(row["lines"])
+
+    assert offer.token == row["token"]
+    for supported in ([JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL], [MSGPACK_SUBPROTOCOL, JSON_SUBPROTOCOL]):
+        assert offer.choose(supported) == row["echo"]
+
+
 def test_a_server_of_both_versions_echoes_the_clients_first() -> None:
     """The client's order decides among what the server supports."""
     offer = parse_offer([f"{MSGPACK_SUBPROTOCOL}, bearer, t0ken, {JSON_SUBPROTOCOL}, graphql-ws"])

@@ -26,7 +26,7 @@ async def test_silent_broker_fails_in_time_with_the_event_id(proxy: FaultProxy) 
         with pytest.raises(PublishFailed, match=r"event e-1: not confirmed, it may be in the log") as caught:
             await publisher.publish("orders", "x", tenant="acme", event_id="e-1")
 
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         assert type(caught.value) is PublishFailed
         assert caught.value.event_id == "e-1"
 
@@ -51,7 +51,7 @@ async def test_callers_behind_a_silent_broker_fail_in_time_too(
             for number in range(20):
                 group.create_task(fail(f"e-{number}"))
 
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
     assert {failure.event_id for failure in failures} == {f"e-{number}" for number in range(20)}
     kinds = {failure.event_id: type(failure) for failure in failures}
     assert kinds.pop("e-0") is PublishFailed

@@ -11,6 +11,7 @@ from fanwire_cli.failure import Failure
 from fanwire_cli.lines import json_line
 from fanwire_client import Client, FanwireError
 from fanwire_protocol import InvalidChannel, parse_channel
+from fanwire_protocol.codec import Encoding
 
 __all__ = ["run"]
 
@@ -24,7 +25,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     for channel in options.channels:
         _check(channel)
     try:
-        asyncio.run(_tail(options.url, token, options.channels))
+        asyncio.run(_tail(options.url, token, options.channels, options.encoding))
     except KeyboardInterrupt:
         return 0
     except FanwireError as error:
@@ -32,8 +33,8 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     return 0
 
 
-async def _tail(url: str, token: str, channels: Sequence[str]) -> None:
-    async with Client(url, token=token) as client:
+async def _tail(url: str, token: str, channels: Sequence[str], encoding: Encoding) -> None:
+    async with Client(url, token=token, encoding=encoding) as client:
         if not client.statistics().is_connected:
             print(f"fanwire tail: {url} does not answer yet; trying again", file=sys.stderr, flush=True)
         async for item in client.subscribe(*channels):
@@ -64,4 +65,10 @@ def _parser() -> Parser:
         help="the edge's WebSocket URL (default: %(default)s)",
     )
     parser.add_argument("--token", help="the token to connect with")
+    parser.add_argument(
+        "--encoding",
+        choices=("json", "msgpack"),
+        default="json",
+        help="what the edge is asked to send (default: %(default)s); what is printed is the same",
+    )
     return parser

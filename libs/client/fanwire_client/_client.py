@@ -20,6 +20,7 @@ from fanwire_client._link import Link
 from fanwire_client._statistics import Statistics
 from fanwire_client._subscription import Subscription
 from fanwire_protocol.channels import MAX_NAME_BYTES
+from fanwire_protocol.codec import Encoding
 
 __all__ = ["Client"]
 
@@ -31,6 +32,7 @@ class Client:
 
     *token* is a string, or a callable (plain or async) that is asked before every attempt; where it
     raises, the attempt has failed and the next one asks again. *headers* go with the upgrade request.
+    *encoding* is what it asks to speak, `json` or `msgpack` (smaller frames); events are the same.
     *random* (0 to 1) and *sleep* (seconds) time the reconnects.
     """
 
@@ -42,13 +44,16 @@ class Client:
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | None = None,
         limits: Limits = _DEFAULT_LIMITS,
+        encoding: Encoding = "json",
         random: Callable[[], float] = randomness.random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         address = URL(url)
         if address.scheme not in ("ws", "wss", "http", "https") or not address.host:
             raise ValueError("the URL must have the form ws://host:port/path or wss://host/path")
-        self._address = Address(address, token, dict(headers or {}), ssl)
+        if encoding not in ("json", "msgpack"):
+            raise ValueError("the encoding is json or msgpack")
+        self._address = Address(address, token, dict(headers or {}), ssl, encoding)
         self._limits = limits
         self._random = random
         self._sleep = sleep

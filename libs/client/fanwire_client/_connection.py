@@ -20,9 +20,9 @@ from yarl import URL
 
 from fanwire_client._errors import ConnectionRefused, InvalidToken
 from fanwire_client._limits import Limits
-from fanwire_protocol.codec import InvalidData, decode_json
+from fanwire_protocol.codec import Encoding, InvalidData, decode_json
 from fanwire_protocol.codes import CloseCode
-from fanwire_protocol.handshake import JSON_SUBPROTOCOL
+from fanwire_protocol.handshake import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
 
 __all__ = ["Address", "Connection", "Dialer", "Lost", "Token", "Unreachable"]
 
@@ -54,6 +54,7 @@ class Address:
     token: Token = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ssl: SSLContext | None = field(default=None, repr=False)
+    encoding: Encoding = "json"
 
     def __str__(self) -> str:
         return str(self.url.with_user(None).with_query(None).with_fragment(None))
@@ -107,9 +108,11 @@ class Dialer:
     async def _connect(
         self, query: Sequence[tuple[str, str]], token: str | None
     ) -> aiohttp.ClientWebSocketResponse[Any]:
+        # A server that speaks JSON only takes what comes second.
+        wanted = [MSGPACK_SUBPROTOCOL, JSON_SUBPROTOCOL][self._address.encoding == "json" :]
         return await self._http.ws_connect(
             self._address.url.extend_query(query),
-            protocols=[JSON_SUBPROTOCOL] if token is None else [JSON_SUBPROTOCOL, "bearer", token],
+            protocols=wanted if token is None else [*wanted, "bearer", token],
             headers=self._address.headers,
             ssl=self._address.ssl or True,
             max_msg_size=self._limits.frame_bytes,
@@ -129,22 +132,25 @@ async def _ask(fetch: Callable[[], str | Awaitable[str]]) -> str:
 
 
 class Connection:
-    """An open WebSocket."""
+    """An open WebSocket, which speaks the `encoding` that the server chose."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse[Any], limits: Limits) -> None:
         self._socket = socket
         self._limits = limits
+        is_packed = socket.protocol == MSGPACK_SUBPROTOCOL
+        self.encoding: Encoding = "msgpack" if is_packed else "json"
+        self._kind = aiohttp.WSMsgType.BINARY if is_packed else aiohttp.WSMsgType.TEXT
 
     async def receive(self, timeout: float) -> bytes | None:
-        """Return the next text frame, None for a binary one; *timeout* is in seconds. Raises Lost."""
+        """Return the next frame, None for one of the wrong kind; *timeout* is in seconds. Raises Lost."""
         try:
             message = await self._socket.receive(timeout)
         except TimeoutError:
             raise Lost(CloseCode.HEARTBEAT_TIMEOUT, f"nothing received for {timeout:g} s") from None
-        if message.type is aiohttp.WSMsgType.TEXT:
+        if message.type is self._kind:
             data: bytes = message.data
             return data
-        if message.type is aiohttp.WSMsgType.BINARY:
+        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             return None
         raise _lost(message)
 
@@ -154,7 +160,7 @@ class Connection:
         It waits while the server does not read. That wait ends with the connection at the latest.
         """
         try:
-            await self._socket.send_frame(command, aiohttp.WSMsgType.TEXT)
+            await self._socket.send_frame(command, self._kind)
         except (aiohttp.ClientError, OSError):
             return False
         return True

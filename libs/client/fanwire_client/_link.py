@@ -12,9 +12,10 @@ from fanwire_client._effects import Complaint, Deliver, Effect, End, Ending, Ope
 from fanwire_client._errors import ConnectionRefused, Disconnected, FanwireError
 from fanwire_client._feed import Feed, Gauge
 from fanwire_client._limits import Limits
+from fanwire_client._payloads import skipped_of
 from fanwire_client._session import Session
 from fanwire_client._statistics import Statistics
-from fanwire_protocol.codec import InvalidData
+from fanwire_protocol.codec import Encoding, InvalidData
 from fanwire_protocol.frames import decode_frame
 
 __all__ = ["Link"]
@@ -47,6 +48,7 @@ class Link:
         self._wake = asyncio.Event()
         self._connections = 0
         self._skipped_frames = 0
+        self._conflated = 0
 
     def open(self, channels: tuple[str, ...]) -> tuple[int, Feed]:
         """Begin a subscription; return its number and its feed."""
@@ -72,6 +74,7 @@ class Link:
             is_connected=self._session.is_connected,
             connections=self._connections,
             skipped_frames=self._skipped_frames,
+            conflated=self._conflated,
             duplicates=self._session.duplicates,
             subscriptions=len(self._feeds),
             buffered_events=sum(map(len, self._feeds.values())),
@@ -142,14 +145,14 @@ class Link:
                 data = await connection.receive(seconds)
             except Lost as lost:
                 return lost
-            self._take(data)
+            self._take(data, connection.encoding)
 
     async def _send(self, connection: Connection) -> None:
         """Send what is due, and a ping in every interval."""
         clock = asyncio.get_running_loop().time
         pinged_at = clock()
         while True:
-            for command in self._session.commands():
+            for command in self._session.commands(connection.encoding):
                 if not await connection.send(command):
                     return
             seconds = self._session.heartbeat.interval_seconds * _EARLY
@@ -161,11 +164,12 @@ class Link:
                 self._session.ping()
                 pinged_at = clock()
 
-    def _take(self, data: bytes | None) -> None:
+    def _take(self, data: bytes | None, encoding: Encoding) -> None:
         try:
             if data is None:
-                raise InvalidData("a frame is text")
-            effects = self._session.receive(decode_frame(data))
+                raise InvalidData("the kind of frame is not the one agreed on")
+            frame = decode_frame(data, encoding)
+            effects = self._session.receive(frame)
         except InvalidData:
             self._skipped_frames += 1
             size_bytes = None if data is None else len(data)
@@ -174,6 +178,8 @@ class Link:
                 extra={"size_bytes": size_bytes, "skipped": self._skipped_frames},
             )
             return
+        if frame.type == "pong":
+            self._conflated += skipped_of(frame)
         for effect in effects:
             self._apply(effect, len(data))
         if self._session.has_commands:

@@ -37,6 +37,7 @@ __all__ = [
     "parse_refusal",
     "places_of",
     "read_offset",
+    "skipped_of",
 ]
 
 Places: TypeAlias = Mapping[str, Position]
@@ -168,6 +169,12 @@ def places_of(frame: Frame) -> Places:
     places = _map(frame.payload, "$.payload").get("positions")
     found = _map({} if places is None else places, "$.payload.positions")
     return {topic: _position(text, "$.payload.positions") for topic, text in found.items()}
+
+
+def skipped_of(frame: Frame) -> int:
+    """Read `skipped` of a `pong`: how many events later ones stood for (policy `conflate`)."""
+    skipped = _map(frame.payload, "$.payload").get("skipped")
+    return skipped if type(skipped) is int and skipped > 0 else 0
 
 
 def read_offset(frame: Frame) -> Offset | None:

@@ -31,6 +31,7 @@ from fanwire_client._payloads import (
 from fanwire_client._plan import plan_unsubscribe
 from fanwire_client._recent import Recent
 from fanwire_client._wishes import State, Wishes
+from fanwire_protocol.codec import Encoding
 from fanwire_protocol.codes import GapReason, may_reconnect
 from fanwire_protocol.commands import Command, Ping, Pong, encode_command
 from fanwire_protocol.frames import FRAME_TYPES, Frame
@@ -108,14 +109,14 @@ class Session:
         if self.is_connected:
             self._beats[Ping()] = None
 
-    def commands(self) -> list[bytes]:
+    def commands(self, encoding: Encoding = "json") -> list[bytes]:
         """Take the commands that are due; none before `connected`."""
         if not self.is_connected:
             return []
         due = [*self._beats, *plan_unsubscribe(tuple(self._leaving), self._ids)]
         self._beats.clear()
         self._leaving.clear()
-        return [encode_command(command) for command in (*due, *self._wishes.plan(self._ids))]
+        return [encode_command(command, encoding) for command in (*due, *self._wishes.plan(self._ids))]
 
     # What comes in
 

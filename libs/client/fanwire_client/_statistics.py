@@ -11,12 +11,14 @@ __all__ = ["Statistics"]
 class Statistics:
     """A client's counters since it was opened, and what it holds now.
 
-    `buffered_events` are the events and gaps that no iterator has read yet.
+    `skipped_frames` could not be read. `conflated` are events that the server left out because later ones
+    stand for them. `buffered_events` are the events and gaps that no iterator has read yet.
     """
 
     is_connected: bool
     connections: int
     skipped_frames: int
+    conflated: int
     duplicates: int
     subscriptions: int
     buffered_events: int

@@ -11,23 +11,30 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 import msgpack
 
 __all__ = [
     "ENVELOPE_DEPTH",
     "MAX_DEPTH",
+    "Encoding",
     "InvalidData",
     "JsonValue",
+    "decode",
     "decode_json",
     "decode_msgpack",
+    "decode_msgpack_beginning",
+    "encode",
     "encode_json",
     "encode_msgpack",
     "refuse_unsendable",
 ]
 
 JsonValue: TypeAlias = str | int | float | bool | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
+
+# How frames and commands are written, by the subprotocol of the connection.
+Encoding: TypeAlias = Literal["json", "msgpack"]
 
 MAX_DEPTH = 32
 # Levels that frames put around a payload (`state` puts it one deeper than the others). Who sends counts
@@ -44,6 +51,20 @@ class InvalidData(ValueError):
         super().__init__(f"{path}: {reason}")
         self.reason = reason
         self.path = path
+
+
+def encode(value: JsonValue, encoding: Encoding) -> bytes:
+    """Encode a checked value."""
+    return encode_json(value) if encoding == "json" else encode_msgpack(value)
+
+
+def decode(data: str | bytes, encoding: Encoding) -> Any:
+    """Decode one value; raises InvalidData, also for text where msgpack is expected."""
+    if encoding == "json":
+        return decode_json(data)
+    if isinstance(data, str):
+        raise InvalidData("not valid msgpack")
+    return decode_msgpack(data)
 
 
 def encode_json(value: JsonValue) -> bytes:
@@ -84,6 +105,26 @@ def decode_msgpack(data: bytes) -> Any:
         raise InvalidData("not valid msgpack") from error
     refuse_unsendable(value)
     return value
+
+
+def decode_msgpack_beginning(data: bytes) -> tuple[dict[str, Any], int] | None:
+    """Decode the first fields of a map, of which *data* is the beginning, and nothing of what follows.
+
+    Returns the fields, and how many the whole map has; None where the bytes are no such beginning.
+    """
+    fields: dict[str, Any] = {}
+    unpacker = msgpack.Unpacker(
+        None, read_size=max(1, len(data)), max_buffer_size=max(1, len(data)), strict_map_key=True
+    )
+    unpacker.feed(data)
+    try:
+        count: int = unpacker.read_map_header()
+        while unpacker.tell() < len(data):
+            name = unpacker.unpack()
+            fields[name] = unpacker.unpack()
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException):
+        return None
+    return fields, count
 
 
 def _refuse_empty_promises(data: bytes) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from fanwire_protocol.channels import is_segment
-from fanwire_protocol.codec import InvalidData, JsonValue, decode_json, encode_json
+from fanwire_protocol.codec import Encoding, InvalidData, JsonValue, decode, encode
 from fanwire_protocol.codes import ErrorCode
 from fanwire_protocol.position import InvalidPosition, Position, parse_offset, parse_position
 
@@ -104,10 +104,10 @@ class Presence:
 Command: TypeAlias = Subscribe | Unsubscribe | Ping | Pong | Authenticate | RequestState | Presence
 
 
-def decode_command(text: str | bytes) -> Command:
+def decode_command(data: str | bytes, encoding: Encoding = "json") -> Command:
     """Decode one command; raises InvalidCommand and nothing else, whatever the input."""
     try:
-        fields = decode_json(text)
+        fields = decode(data, encoding)
     except InvalidData as error:
         raise InvalidCommand(ErrorCode.INVALID_JSON, str(error)) from error
     if type(fields) is not dict:
@@ -121,12 +121,12 @@ def decode_command(text: str | bytes) -> Command:
         raise InvalidCommand(ErrorCode.INVALID_MESSAGE, error.reason, reply_to) from error
 
 
-def encode_command(command: Command) -> bytes:
-    """Encode *command* as JSON."""
+def encode_command(command: Command, encoding: Encoding = "json") -> bytes:
+    """Encode *command*."""
     fields = _fields(command)
     if command.reply_to is not None:
         fields["id"] = command.reply_to
-    return encode_json(fields)
+    return encode(fields, encoding)
 
 
 def _fields(command: Command) -> dict[str, JsonValue]:

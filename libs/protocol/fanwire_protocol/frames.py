@@ -6,11 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fanwire_protocol.codec import InvalidData, JsonValue, decode_json, encode_json
+from fanwire_protocol.codec import (
+    Encoding,
+    InvalidData,
+    JsonValue,
+    decode,
+    encode_json,
+    encode_msgpack,
+)
 
-__all__ = ["FRAME_TYPES", "Frame", "decode_frame", "encode_frame", "format_time", "parse_time"]
+if TYPE_CHECKING:
+    from fanwire_protocol.event import Event
+
+__all__ = [
+    "FRAME_TYPES",
+    "Frame",
+    "decode_frame",
+    "encode_event_frame",
+    "encode_frame",
+    "format_time",
+    "parse_time",
+]
 
 # Types of the server's own frames; no event may bear one of these names.
 FRAME_TYPES = frozenset(
@@ -45,14 +63,14 @@ class Frame:
     reply_to: int | str | None = None
 
 
-def encode_frame(frame: Frame) -> bytes:
-    """Encode *frame* as JSON, its fields in the order of PROTOCOL §3."""
+def encode_frame(frame: Frame, encoding: Encoding = "json") -> bytes:
+    """Encode *frame*, its fields in the order of PROTOCOL §3."""
     fields: dict[str, JsonValue] = {"type": frame.type}
     if frame.channel is not None:
         fields["channel"] = frame.channel
     fields["timestamp"] = format_time(frame.time)
     fields["eventId"] = frame.event_id
-    fields["encoding"] = "json"
+    fields["encoding"] = encoding
     fields["payload"] = frame.payload
     if frame.offset is not None:
         fields["offset"] = frame.offset
@@ -60,12 +78,28 @@ def encode_frame(frame: Frame) -> bytes:
         fields["correlationId"] = frame.correlation_id
     if frame.reply_to is not None:
         fields["replyTo"] = frame.reply_to
-    return encode_json(fields)
+    return encode_json(fields) if encoding == "json" else encode_msgpack(fields)
 
 
-def decode_frame(data: str | bytes) -> Frame:
-    """Decode a nested JSON frame; unknown fields are ignored. Raises InvalidData."""
-    fields = decode_json(data)
+def encode_event_frame(event: Event, channel: str, offset: str, encoding: Encoding = "json") -> bytes:
+    """Encode the frame of *event* on *channel*, as `encode_frame` would, without a Frame in between."""
+    fields: dict[str, JsonValue] = {
+        "type": event.type,
+        "channel": channel,
+        "timestamp": format_time(event.time),
+        "eventId": event.id,
+        "encoding": encoding,
+        "payload": event.payload,
+        "offset": offset,
+    }
+    if event.correlation_id is not None:
+        fields["correlationId"] = event.correlation_id
+    return encode_json(fields) if encoding == "json" else encode_msgpack(fields)
+
+
+def decode_frame(data: str | bytes, encoding: Encoding = "json") -> Frame:
+    """Decode a nested frame; unknown fields are ignored. Raises InvalidData."""
+    fields = decode(data, encoding)
     if type(fields) is not dict:
         raise InvalidData("a frame is an object")
     return Frame(

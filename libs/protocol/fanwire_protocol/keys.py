@@ -16,6 +16,7 @@ __all__ = [
     "control_key",
     "is_topic",
     "partition_of",
+    "readers_key",
     "stream_key",
     "topics_key",
 ]
@@ -51,6 +52,11 @@ def topics_key(prefix: str) -> str:
 def config_key(prefix: str) -> str:
     """Return the hash of settings that all processes share, the number of partitions among them."""
     return f"{prefix}:_config"
+
+
+def readers_key(prefix: str) -> str:
+    """Return the sorted set of those who tail the log, by the time at which they last said so."""
+    return f"{prefix}:_readers"
 
 
 def partition_of(topic: str, tenant: str | None, partitions: int) -> int:

@@ -15,12 +15,13 @@ from random import Random
 
 from fanwire_edge.core import answers
 from fanwire_edge.core.decoding import decode_entries
-from fanwire_edge.core.fanout import batches, reach
+from fanwire_edge.core.fanout import batches, reach, wanted
 from fanwire_edge.core.follower import Follower, Loss
 from fanwire_edge.core.record import Record, gap_record
 from fanwire_edge.core.stream import CONTROL, Entry, Stream, StreamInfo
 from fanwire_edge.core.topics import Topics
-from fanwire_edge.edge import Edge, wire_of
+from fanwire_edge.edge import Edge
+from fanwire_edge.faults import report_fault, report_faulty
 from fanwire_edge.ports import Archive, Tail, TailLost
 from fanwire_edge.readback import remember_recent
 from fanwire_protocol.codec import InvalidData, decode_msgpack
@@ -125,9 +126,11 @@ class Broadcaster:
     async def _follow(self) -> None:
         for reads in itertools.count(1):
             await self._follow_new(from_start=True)
+            if pause := self._edge.pacing.pause(asyncio.get_running_loop().time()):
+                await asyncio.sleep(pause)
             records = await self._read(block=True)
             lost: TailLost | None = None
-            if reach(self._edge.hub, records) > SECOND_READ_WRITES:
+            if reach(self._edge.hub, wanted(self._edge.hub, records)) > SECOND_READ_WRITES:
                 try:
                     records += await self._read(block=False)
                 except TailLost as problem:
@@ -175,7 +178,7 @@ class Broadcaster:
     def _gap(self, loss: Loss) -> Record:
         edge = self._edge
         edge.tally.gaps[loss.reason.value] += 1
-        frame = edge.frame(answers.lost(loss, edge.greeting.reconnect_jitter_ms))
+        frame = edge.stamped(answers.lost(loss, edge.greeting.reconnect_jitter_ms))
         return gap_record(loss, frame, edge.partitions)
 
     def _records(self, stream: Stream, before: Position, entries: Sequence[Entry]) -> list[Record]:
@@ -184,10 +187,8 @@ class Broadcaster:
         tally.events_read += len(entries)
         tally.events_unroutable += found.unroutable
         tally.events_repeated += found.repeated
-        tally.events_invalid += len(found.invalid)
         for entry_id, reason in found.invalid:
-            fields = {"topic": stream.topic, "entry": entry_id, "reason": reason}
-            logger.warning("event_invalid", extra=fields)
+            report_fault(self._edge, stream, entry_id, reason)
         return found.records
 
     def _take_control(self, entries: Sequence[Entry]) -> None:
@@ -205,32 +206,34 @@ class Broadcaster:
         edge = self._edge
         edge.begin_delivery()
         try:
-            await self._write(records)
+            due = wanted(edge.hub, records)
+            await self._write(due)
+            edge.write_seq = edge.log.next
             edge.positions = self._follower.positions
         finally:
             edge.end_delivery()
-        self._count(records)
+        self._count(due)
+        report_faulty(edge)
 
     async def _write(self, records: Sequence[Record]) -> None:
         edge, clock = self._edge, asyncio.get_running_loop().time
         since = clock()
-        for delivery, end in batches(edge.hub, records, wire_of):
+        for deliveries, end in batches(edge.hub, records):
             edge.write_seq = end
-            for _ in delivery.run():
-                if clock() - since > YIELD_SECONDS:
-                    await asyncio.sleep(0)
-                    since = clock()
             edge.tally.batches += 1
-            edge.tally.frames_out += delivery.deliveries
-            edge.tally.bytes_out += delivery.written_bytes
+            for delivery in deliveries:
+                for _ in delivery.run():
+                    if clock() - since > YIELD_SECONDS:
+                        await asyncio.sleep(0)
+                        since = clock()
+                edge.tally.frames_out += delivery.deliveries
+                edge.tally.bytes_out += delivery.written_bytes
 
     def _count(self, records: Sequence[Record]) -> None:
         now_ms = time.time_ns() // 1_000_000
         for record in records:
-            # From here on frames are made from the broker's bytes again, should anyone need them.
-            if record.event is not None:
-                record.event = None
-                self._edge.tally.observe_latency(now_ms - record.position.time_ms)
+            if not record.is_gap:
+                self._edge.tally.observe_latency(now_ms - record.order[0])
 
 
 def tell_refused(topics: Collection[str]) -> None:

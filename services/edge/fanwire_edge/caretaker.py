@@ -11,54 +11,60 @@ from collections.abc import Callable, Iterable
 
 from aiohttp.web_protocol import RequestHandler
 
+from fanwire_edge.core.budget import Waiting, over_budget
 from fanwire_edge.edge import Edge
-from fanwire_protocol.codes import CloseCode
+from fanwire_edge.faults import report_faulty
+from fanwire_edge.heartbeat import Heartbeat
 
 __all__ = ["Caretaker"]
 
 
 class Caretaker:
-    """Looks after the connections of *edge* every *tick_seconds*."""
+    """Looks after the connections of *edge* at every tick of *heartbeat*."""
 
     def __init__(
         self,
         edge: Edge,
+        heartbeat: Heartbeat,
         half_open: Callable[[], Iterable[RequestHandler]],
-        tick_seconds: float,
         upgrade_seconds: float,
     ) -> None:
         self._edge = edge
+        self._heartbeat = heartbeat
         self._half_open = half_open
-        self._tick_seconds = tick_seconds
         self._upgrade_seconds = upgrade_seconds
         self._first_seen: dict[RequestHandler, float] = {}
 
     async def run(self) -> None:
         """Work for ever; ends only by cancellation."""
-        clock = asyncio.get_running_loop().time
-        due = clock()
         while True:
-            due = max(due + self._tick_seconds, clock())
-            await asyncio.sleep(due - clock())
-            # A PING in the middle of a delivery could leave a connection's place in the log uncertain.
+            await self._heartbeat.next_tick()
+            await self._heartbeat.beat()
             await self._edge.settled()
-            self._turn_wheel()
-            self.sweep(clock())
+            self.sweep(asyncio.get_running_loop().time())
+            report_faulty(self._edge)
 
-    def _turn_wheel(self) -> None:
-        turn = self._edge.wheel.turn()
-        for connection in turn.expired:
-            connection.close(CloseCode.TOKEN_EXPIRED, "the token has expired")
-        for connection in turn.silent:
-            connection.close(CloseCode.HEARTBEAT_TIMEOUT, "nothing was heard for too long")
-        for connection in turn.ping:
-            connection.ping()
+    def _keep_to_budget(self) -> None:
+        """Cut the furthest behind while transports hold too much; nobody may come until that is gone."""
+        edge, budget_bytes = self._edge, self._edge.limits.max_buffered_bytes
+        waiting = [
+            Waiting(connection, connection.buffered_bytes, connection.lag.size_bytes)
+            for connection in edge.behind
+            if connection.lag is not None
+        ]
+        for connection in over_budget(waiting, budget_bytes):
+            edge.tally.cuts["budget"] += 1
+            connection.cut("too much waits for clients that do not read")
+        # Those that were cut hold it until they are gone.
+        edge.is_overdrawn = edge.buffered_bytes > budget_bytes
 
     def sweep(self, now: float) -> None:
         """Cut who is too slow, abort who does not finish closing or opening."""
         edge = self._edge
         for connection in edge.slow_connections(now):
+            edge.tally.cuts["slow"] += 1
             connection.cut("it reads too slowly")
+        self._keep_to_budget()
         for connection in [each for each, deadline in edge.closing.items() if now >= deadline]:
             connection.abort()
         # Their patience may be over.

@@ -7,16 +7,20 @@ most one portion of 64 KB, so that thousands can take turns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Callable, Set
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fanwire_edge.core import answers
+from fanwire_edge.core.follower import Loss
 from fanwire_edge.core.hub import Lag
+from fanwire_edge.core.overflow import leap
 from fanwire_edge.core.policy import Policy
-from fanwire_edge.core.reading import next_portion
-from fanwire_edge.core.replay import Replay
+from fanwire_edge.core.reading import Portion, next_portion
+from fanwire_edge.core.record import Record, Slot
+from fanwire_edge.core.replay import Replay, Step
 from fanwire_edge.core.resume import Resumption
-from fanwire_edge.edge import Edge, wire_of
+from fanwire_edge.edge import Edge
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.position import BEGINNING, Position
 
@@ -59,52 +63,82 @@ def take_turn(edge: Edge, connection: Connection) -> bool:
     lag = connection.lag
     if lag is None:
         return True
+    policy = edge.policies.of(connection.keys)
+    if policy is Policy.DROP_OLDEST:
+        _drop_oldest(edge, connection, lag)
     if lag.replay is not None:
-        _replay_on(edge, connection, lag, lag.replay)
+        _replay_on(edge, connection, lag, lag.replay, policy)
     elif lag.seq >= edge.write_seq:
         edge.hub.release(connection)
         edge.behind.discard(connection)
         return True
     elif lag.seq < edge.log.first:
-        _leave_memory(edge, connection, lag)
+        _leave_memory(edge, connection, lag, policy)
     else:
-        _read_log(edge, connection, lag)
+        _read_log(edge, connection, lag, policy)
         edge.pump.schedule(connection)
     return False
 
 
-def _read_log(edge: Edge, connection: Connection, lag: Lag) -> None:
-    portion = next_portion(edge.log, connection.keys, lag.seq, edge.write_seq, wire_of)
+def _drop_oldest(edge: Edge, connection: Connection, lag: Lag) -> None:
+    """Leap to the newest entries where more are due than a connection may be behind by."""
+    feeds = partial(edge.feeds, connection=connection)
+    most = edge.limits.max_behind_entries
+    for loss in leap(lag, edge.log, connection.keys, edge.write_seq, most, feeds):
+        _tell(edge, connection, loss)
+
+
+def _tell(edge: Edge, connection: Connection, loss: Loss) -> None:
+    edge.tally.gaps[loss.reason.value] += 1
+    connection.coverage.lose(loss.stream, loss.end)
+    connection.send(answers.lost(loss, edge.greeting.reconnect_jitter_ms))
+
+
+def _wire(edge: Edge, connection: Connection, policy: Policy) -> Callable[[Record, Slot], bytes]:
+    """Return what gives the bytes of a frame; none where a later one stands for it, if that is the policy."""
+    if policy is not Policy.CONFLATE:
+        return connection.dialect.wire
+    wire, replaces = connection.dialect.wire, edge.log.latest.replaces
+    return lambda record, slot: b"" if replaces(record, slot) else wire(record, slot)
+
+
+def _read_log(edge: Edge, connection: Connection, lag: Lag, policy: Policy) -> None:
+    wire = _wire(edge, connection, policy)
+    portion = next_portion(edge.log, connection.keys, lag.seq, edge.write_seq, wire)
     # Before the write, which may pause the connection, for it to stand where it does.
     lag.seq = portion.next
     lag.positions = edge.log.positions_at(portion.next)
     lag.size_bytes = max(0, lag.size_bytes - len(portion.data))
-    _write(edge, connection, portion.data, portion.frames)
+    _write(edge, connection, portion)
 
 
-def _replay_on(edge: Edge, connection: Connection, lag: Lag, replay: Replay) -> None:
+def _replay_on(edge: Edge, connection: Connection, lag: Lag, replay: Replay, policy: Policy) -> None:
     if replay.is_over:
-        lag.replay = None
+        lag.replay, lag.recalled = None, 0
         edge.pump.schedule(connection)
         return
-    step = replay.step(edge.log, edge.history.pages, wire_of)
+    is_conflated = policy is Policy.CONFLATE
+    wire = _wire(edge, connection, policy)
+    step = replay.step(edge.log, edge.history.pages, wire, is_conflated=is_conflated)
     if step.missing is not None:
         edge.history.want([step.missing], connection)
         return
-    if step.loss is not None and not lag.is_resuming:
-        connection.cut("the log no longer reaches back to its place")
-        return
     if step.loss is not None:
-        edge.tally.gaps[step.loss.reason.value] += 1
-        connection.coverage.lose(step.loss.stream, step.loss.end)
-        connection.send(answers.lost(step.loss, edge.greeting.reconnect_jitter_ms))
-    _write(edge, connection, step.data, step.frames)
+        if policy >= Policy.CATCH_UP and not lag.is_resuming:
+            edge.tally.cuts["history"] += 1
+            connection.cut("the log no longer reaches back to its place")
+            return
+        _tell(edge, connection, step.loss)
+    if not lag.is_resuming:
+        lag.recalled += step.frames
+    _write(edge, connection, step)
     edge.pump.schedule(connection)
 
 
-def _leave_memory(edge: Edge, connection: Connection, lag: Lag) -> None:
+def _leave_memory(edge: Edge, connection: Connection, lag: Lag, policy: Policy) -> None:
     """Go on from the broker's log where the memory no longer reaches back to the connection's place."""
-    if not lag.is_resuming and edge.policies.of(connection.keys) is Policy.DISCONNECT:
+    if not lag.is_resuming and policy is Policy.DISCONNECT:
+        edge.tally.cuts["memory"] += 1
         connection.cut("the log in memory no longer reaches back to its place")
         return
     now = edge.positions
@@ -134,8 +168,10 @@ def _leave_memory(edge: Edge, connection: Connection, lag: Lag) -> None:
     edge.pump.schedule(connection)
 
 
-def _write(edge: Edge, connection: Connection, data: bytes, frames: int) -> None:
-    if data:
-        edge.tally.frames_out += frames
-        edge.tally.bytes_out += len(data)
-        connection.write(data)
+def _write(edge: Edge, connection: Connection, portion: Portion | Step) -> None:
+    connection.session.skipped += portion.skipped
+    edge.tally.frames_skipped += portion.skipped
+    if portion.data:
+        edge.tally.frames_out += portion.frames
+        edge.tally.bytes_out += len(portion.data)
+        connection.write(portion.data)

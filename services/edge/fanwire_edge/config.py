@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import difflib
 import re
+import socket
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fanwire_edge.settings import AuthSettings, EdgeSettings, JwtSettings, Setti
 from fanwire_protocol.channels import is_segment
 from fanwire_protocol.settings import SettingError, load_settings
 
-__all__ = ["Settings", "check", "load", "merge"]
+__all__ = ["Settings", "check", "document_of", "load", "merge"]
 
 KNOWN_SOURCES = ("subprotocol", "authorization", "query", "cookie", "api_key", "in_band")
 IMPLEMENTED_SOURCES = ("subprotocol", "authorization")
@@ -56,6 +57,19 @@ def merge(
     return settings
 
 
+def document_of(settings: Settings) -> dict[str, Any]:
+    """Return the document that `merge` makes the same settings of; it holds their secrets."""
+    return _given(asdict(settings))
+
+
+def _given(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _given(value) if isinstance(value, dict) else value
+        for name, value in section.items()
+        if value is not None
+    }
+
+
 def check(settings: Settings) -> None:
     """Refuse what single settings cannot see: combinations that do not work, or not in this version."""
     _check_edge(settings.edge)
@@ -76,12 +90,17 @@ def check(settings: Settings) -> None:
             f"delivery.max_behind_bytes: {delivery.max_behind_bytes} is below delivery.high_water_bytes; "
             f"for example {delivery.high_water_bytes * 4}"
         )
+    if delivery.max_buffered_bytes < delivery.high_water_bytes:
+        raise SettingError(
+            f"delivery.max_buffered_bytes: {delivery.max_buffered_bytes} is below delivery.high_water_bytes, "
+            f"so that nobody could be behind; for example {delivery.high_water_bytes * 4096}"
+        )
 
 
 def _check_edge(edge: EdgeSettings) -> None:
-    if edge.workers > 1:
+    if edge.workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
         raise SettingError(
-            f"edge.workers: {edge.workers} is more than this version runs in one process group; "
+            f"edge.workers: {edge.workers} processes cannot share a port on this system; "
             "set FANWIRE_EDGE__WORKERS=1 and start more edges"
         )
     if edge.plain_get_status not in (400, 426):

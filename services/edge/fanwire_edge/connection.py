@@ -12,7 +12,7 @@ import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,14 @@ from fanwire_edge.core.coverage import Coverage
 from fanwire_edge.core.desk import Session
 from fanwire_edge.core.hub import Lag
 from fanwire_edge.core.tally import ABNORMAL, close_reason
-from fanwire_edge.core.websocket import PING, close_frame
+from fanwire_edge.core.websocket import close_frame
 from fanwire_edge.edge import Edge
 from fanwire_edge.inbound import Inbound
-from fanwire_edge.reception import serve_waiting, take_message
+from fanwire_edge.reception import Probe, serve_waiting, take_message
 from fanwire_protocol.codes import CloseCode, may_reconnect
 
 if TYPE_CHECKING:
+    from fanwire_edge.core.dialect import Dialect
     from fanwire_edge.core.resume import Resumption
     from fanwire_edge.inbound import Message
 
@@ -61,14 +62,15 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_edge",
         "_inbound",
-        "_is_reading_paused",
         "_transport",
         "asking",
         "close_code",
         "coverage",
+        "dialect",
         "expires_tick",
         "inbox",
         "is_paused",
+        "is_unread",
         "keys",
         "lag",
         "mask",
@@ -81,17 +83,23 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(
-        self, edge: Edge, session: Session, transport: asyncio.Transport, expires_tick: int | None
+        self,
+        edge: Edge,
+        session: Session,
+        transport: asyncio.Transport,
+        expires_tick: int | None,
+        dialect: Dialect,
     ) -> None:
         self._edge = edge
         self.session = session
+        self.dialect = dialect
         self._transport = transport
         self.expires_tick = expires_tick
-        self._inbound = Inbound(self)
-        self.inbox: deque[str | bytes] | None = None
-        self._is_reading_paused = False
+        self._inbound: Inbound | None = None
+        self.inbox: deque[str | bytes | Probe] | None = None
+        self.is_unread = False
         self.is_paused = False
-        self.keys: set[str] = set()
+        self.keys: Collection[str] = ()
         self.coverage = Coverage({})
         # Until when it waits for what its positions prove, and what is known of that.
         self.asking: tuple[float, Resumption] | None = None
@@ -116,7 +124,7 @@ class Connection(asyncio.Protocol):
         """Begin: the connection has joined the server's channels, and *greeting* says which."""
         self.opening = None
         self.state = State.OPEN
-        self.coverage = Coverage(self._edge.positions)
+        self.coverage = Coverage(self._edge.places_to_keep(self))
         self.send(greeting)
         self._edge.pump.schedule(self)
 
@@ -125,23 +133,26 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket; anything counts as a sign of life."""
         self.seen_tick = self._edge.wheel.tick
-        if self.state is not State.CLOSED:
+        if self._inbound is not None:
             self._inbound.feed(data)
+        elif self.state is not State.CLOSED:
+            self._inbound = self._edge.intake.feed(self, data, self.dialect)
 
     def receive(self, message: Message) -> None:
         """Take one WebSocket message."""
         match message.type:
-            case WSMsgType.TEXT:
-                self._take(message.data)
+            case WSMsgType.TEXT | WSMsgType.BINARY as kind:
+                if (kind is WSMsgType.TEXT) is (self.dialect.encoding == "json"):
+                    self._take(message.data)
+                else:
+                    self.close(CloseCode.UNSUPPORTED_DATA, f"{kind.name.lower()} frames were not negotiated")
             case WSMsgType.PING:
                 # The reader unmasks in place, in a bytearray.
-                self._take(bytes(message.data))
-            case WSMsgType.BINARY:
-                self.close(CloseCode.UNSUPPORTED_DATA, "binary frames were not negotiated")
+                self._take(Probe(bytes(message.data)))
             case WSMsgType.CLOSE:
                 self._answer_close(message.data)
 
-    def _take(self, message: str | bytes) -> None:
+    def _take(self, message: str | bytes | Probe) -> None:
         if self.state in (State.OPENING, State.OPEN):
             take_message(self._edge, self, message)
 
@@ -168,14 +179,15 @@ class Connection(asyncio.Protocol):
 
     def read_no_more(self) -> None:
         """Leave what the peer sends in its socket."""
-        if not self._is_reading_paused:
-            self._is_reading_paused = True
+        if not self.is_unread:
+            self.is_unread = True
             self._transport.pause_reading()
 
     def read_on(self) -> None:
         """Read what the peer sends again."""
-        if self._is_reading_paused and self.state is State.OPEN:
-            self._is_reading_paused = False
+        if self.is_unread and self.state is State.OPEN:
+            self.is_unread = False
+            self.seen_tick = self._edge.wheel.tick
             self._transport.resume_reading()
 
     # Outbound
@@ -184,15 +196,7 @@ class Connection(asyncio.Protocol):
         """Write a frame of the server's own."""
         if answer.type == "error":
             self._edge.tally.errors_out[str(answer.payload["code"])] += 1
-        self.write(self._edge.frame(answer))
-
-    def ping(self) -> None:
-        """Ask the peer for a sign of life, unless it has not even read what was sent before.
-
-        Not to be called while a delivery is under way.
-        """
-        if self.state is State.OPEN and not self.is_paused:
-            self.write(PING)
+        self.write(self.dialect.own(self._edge.stamped(answer)))
 
     def pause_writing(self) -> None:
         """Become behind: above the high-water mark nothing more is queued (called by the transport)."""
@@ -232,7 +236,8 @@ class Connection(asyncio.Protocol):
         farewell = answers.disconnect(
             code, reason, reconnect=may_reconnect(code), retry_after_ms=retry_after_ms
         )
-        self._leave(int(code), self._edge.frame(farewell) + close_frame(code, reason))
+        last = self.dialect.own(self._edge.stamped(farewell))
+        self._leave(int(code), last + close_frame(code, reason))
 
     def _answer_close(self, code: int) -> None:
         """Complete the closing handshake, whichever side began it (RFC 6455 section 5.5.1)."""
@@ -277,7 +282,8 @@ class Connection(asyncio.Protocol):
         edge = self._edge
         self._forget()
         self.state = State.CLOSED
-        self._inbound.release()
+        if self._inbound is not None:
+            self._inbound.release()
         edge.remove(self)
         edge.tally.connections_closed[close_reason(self.close_code)] += 1
         self._report_end()

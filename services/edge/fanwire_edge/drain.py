@@ -36,6 +36,26 @@ class Drain:
         self._random = random
         self._patience: asyncio.Timeout | None = None
         self._is_hurried = False
+        self._is_signalled = False
+        self._told = asyncio.Event()
+
+    def signal(self) -> None:
+        """Begin, or hurry at the second signal.
+
+        A supervisor's order is none: all of an edge's processes may get the same signal.
+        """
+        if self._is_signalled:
+            self.hurry()
+        self._is_signalled = True
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin, where it has not begun."""
+        self._told.set()
+
+    async def told(self) -> None:
+        """Wait until it is to begin."""
+        await self._told.wait()
 
     async def run(self) -> None:
         """Refuse who comes, send home who is here, wait for their answers, abort who gives none."""
@@ -51,8 +71,9 @@ class Drain:
             self._patience = None
 
     def hurry(self) -> None:
-        """Say all goodbyes now, or as soon as the drain begins; after its end this does nothing."""
+        """Begin where that is not done, and say all goodbyes at once; after its end this does nothing."""
         self._is_hurried = True
+        self.begin()
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(asyncio.get_running_loop().time())
 

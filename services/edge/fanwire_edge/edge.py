@@ -14,30 +14,36 @@ from fanwire_edge.core.desk import Desk, Place
 from fanwire_edge.core.duplicates import Duplicates
 from fanwire_edge.core.hub import Hub
 from fanwire_edge.core.log import Log
+from fanwire_edge.core.pacing import Pacing
 from fanwire_edge.core.pages import Pages
 from fanwire_edge.core.policy import Policies, Policy
-from fanwire_edge.core.record import Record, Slot
+from fanwire_edge.core.record import Record
 from fanwire_edge.core.resume import Resumption, resume
+from fanwire_edge.core.standpoint import Standpoint, Standpoints
 from fanwire_edge.core.stream import CONTROL, Stream
 from fanwire_edge.core.tally import Gauges, Tally
-from fanwire_edge.core.websocket import text_frame
 from fanwire_edge.core.wheel import Wheel
 from fanwire_edge.history import History
+from fanwire_edge.intake import Intake
 from fanwire_edge.pump import Pump
 from fanwire_protocol.commands import Since
-from fanwire_protocol.event import Event, uuid7
-from fanwire_protocol.frames import Frame, encode_frame
+from fanwire_protocol.event import uuid7
+from fanwire_protocol.frames import Frame
 from fanwire_protocol.position import Position
 
 if TYPE_CHECKING:
     from fanwire_edge.connection import Connection
 
-__all__ = ["DeliveryLimits", "Edge", "Store", "wire_of"]
+__all__ = ["DeliveryLimits", "Edge", "Store"]
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryLimits:
-    """When a connection is behind (bytes in its transport), and when it is cut (bytes due, seconds)."""
+    """When a connection is behind (bytes in its transport), and when it is cut (bytes due, seconds).
+
+    `max_behind_entries` is by how many entries it may be behind before the oldest are dropped,
+    `max_buffered_bytes` what all transports together may hold.
+    """
 
     high_water_bytes: int
     max_behind_bytes: int
@@ -45,6 +51,8 @@ class DeliveryLimits:
     close_seconds: float = 2.0
     resume_seconds: float = 10.0
     catch_up_seconds: float = 180.0
+    max_behind_entries: int = 1000
+    max_buffered_bytes: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,7 @@ class Edge:
 
     `write_seq` is the number behind the last record that was or is being written; `positions` is what
     every live connection has been given (another mapping after each delivery, so that it may be kept).
+    `faulty` are records whose event was found to break a rule when somebody was to get it.
     """
 
     def __init__(
@@ -73,17 +82,18 @@ class Edge:
         policies: Policies,
         greeting: Greeting,
     ) -> None:
-        self.log = store.log
-        self.duplicates = store.duplicates
-        self.hub = hub
-        self.desk = desk
-        self.wheel = wheel
+        self.log, self.duplicates = store.log, store.duplicates
+        self.hub, self.desk, self.wheel = hub, desk, wheel
         self.limits = limits
         self.policies = policies
         self.tally = Tally()
         self.greeting = greeting
         self.partitions = 1
+        self.pacing = Pacing(0)
         self.positions: Mapping[Stream, Position] = {}
+        self._standpoints = Standpoints()
+        self.faulty: list[Record] = []
+        self.intake = Intake()
         self.write_seq = 0
         self.connections: set[Connection] = set()
         self.behind: set[Connection] = set()
@@ -95,6 +105,8 @@ class Edge:
         self._idle.set()
         self.pump = Pump(lambda: self.is_delivering)
         self.history = History(store.pages, self.pump, self._broker)
+        # Whether clients are refused because too much waits for those that do not read.
+        self.is_overdrawn = False
         self.is_reading = False
         self.read_at = time.monotonic()
         self.is_draining = False
@@ -108,10 +120,10 @@ class Edge:
         """Whether everything published from now on is delivered to those who connect now."""
         return self.is_reading and not self.is_draining
 
-    def frame(self, answer: Answer) -> bytes:
-        """Return the bytes of a frame of the server's own, stamped with the clock and a new id."""
+    def stamped(self, answer: Answer) -> Frame:
+        """Return a frame of the server's own, stamped with the clock and a new id."""
         now_ms = time.time_ns() // 1_000_000
-        frame = Frame(
+        return Frame(
             type=answer.type,
             payload=answer.payload,
             time=now_ms,
@@ -120,38 +132,49 @@ class Edge:
             offset=answer.offset,
             reply_to=answer.reply_to,
         )
-        return text_frame(encode_frame(frame))
 
     def feeds(self, stream: Stream, connection: Connection) -> bool:
         """Tell whether events of *stream* can be for *connection*."""
         return stream != CONTROL and stream.feeds(connection.session.principal.tenant, self.partitions)
 
-    def places_of(self, connection: Connection) -> dict[Stream, Position]:
-        """Return, for every stream that can feed *connection*, what was put on its wire."""
-        places = self.positions if connection.lag is None else connection.lag.places
-        return {stream: place for stream, place in places.items() if self.feeds(stream, connection)}
+    def standpoint_of(self, connection: Connection) -> Standpoint:
+        """Return where *connection* stands: what was put on its wire of every stream that can feed it."""
+        if connection.lag is None:
+            return self._standpoints.of(self.positions, connection.session.principal.tenant, self.partitions)
+        places = connection.lag.places
+        return Standpoint(
+            {stream: place for stream, place in places.items() if self.feeds(stream, connection)}
+        )
+
+    def places_to_keep(self, connection: Connection) -> Mapping[Stream, Position]:
+        """Return where *connection* stands now, for it to know for as long as it lives."""
+        if connection.lag is not None:
+            return connection.lag.places
+        return self._standpoints.kept(self.positions, connection.session.principal.tenant, self.partitions)
 
     def place_of(self, connection: Connection, resumption: Resumption | None = None) -> Place:
         """Return where *connection* stands, as the desk wants to know it."""
-        places = self.places_of(connection)
-        return Place({stream.topic: str(place) for stream, place in places.items()}, resumption)
+        return Place(self.standpoint_of(connection).shown, resumption)
 
     def resumption(self, connection: Connection, since: Since, before: Resumption | None) -> Resumption:
         """Judge positions that *connection* gives against where it stands, after an attempt *before*."""
-        return resume(since, self.places_of(connection), self.log, self.history.pages, before)
+        return resume(since, self.standpoint_of(connection).places, self.log, self.history.pages, before)
 
     def gauges(self) -> Gauges:
         """Return how the edge is at this moment."""
         return Gauges(
+            workers_ready=self.is_ready,
             connections_active=len(self.connections),
             connections_behind=len(self.behind),
+            buffered_bytes=self.buffered_bytes,
             subscriptions=self.hub.subscriptions,
-            channels_active=len(self.hub.by_key),
+            channels_active=self.hub.channels,
             log_bytes=self.log.size_bytes,
             log_records=self.log.next - self.log.first,
             history_bytes=self.history.pages.size_bytes,
             history_reads=self.history.reads,
             tail_reading=self.is_reading,
+            tail_readers=self.pacing.readers,
             # A quiet broker answers every `tail.block_ms`.
             tail_lag_seconds=time.monotonic() - self.read_at,
         )
@@ -189,6 +212,11 @@ class Edge:
             self.pump.schedule(self.ahead.pop())
         self.pump.resume()
 
+    @property
+    def buffered_bytes(self) -> int:
+        """What transports hold for those that are behind or closing; others hold less than the mark."""
+        return sum(connection.buffered_bytes for connection in (*self.behind, *self.closing))
+
     def slow_connections(self, now: float) -> list[Connection]:
         """Return those that are too far behind, or made no progress for too long."""
         return [connection for connection in self.behind if self._is_too_slow(connection, now)]
@@ -203,7 +231,7 @@ class Edge:
             lag.progressed_at = now
         lag.buffered_bytes = buffered
         idle_seconds = now - lag.progressed_at
-        if self.policies.of(connection.keys) is Policy.CATCH_UP:
+        if self.policies.of(connection.keys) is not Policy.DISCONNECT:
             # A slow reader gets our PING late and the kernel takes its bytes in large steps: progress is
             # a sign of life, for long enough to see the next step.
             if idle_seconds < self.limits.catch_up_seconds:
@@ -211,22 +239,3 @@ class Edge:
             return False
         is_far = lag.size_bytes > self.limits.max_behind_bytes and not lag.is_resuming
         return is_far or idle_seconds >= self.limits.stall_seconds
-
-
-def wire_of(record: Record, slot: Slot) -> bytes:
-    """Return the bytes of one frame of *record*, encoded at most once."""
-    return record.wire(slot, _event_frame)
-
-
-def _event_frame(event: Event, channel: str, offset: str) -> bytes:
-    """Return the bytes of the frame of *event* on *channel*."""
-    frame = Frame(
-        type=event.type,
-        payload=event.payload,
-        time=event.time,
-        event_id=event.id,
-        channel=channel,
-        offset=offset,
-        correlation_id=event.correlation_id,
-    )
-    return text_frame(encode_frame(frame))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
 from aiohttp import web
-from prometheus_client import generate_latest
-from prometheus_client.registry import CollectorRegistry
 
-from fanwire_edge.edge import Edge
-
-__all__ = ["healthz", "ops_application"]
+__all__ = ["Readiness", "healthz", "ops_application"]
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether newcomers may be sent here, and what a person is told about it."""
+
+    is_ready: bool
+    text: str
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -18,18 +25,17 @@ async def healthz(request: web.Request) -> web.Response:
     return web.Response(text="ok\n")
 
 
-def ops_application(edge: Edge, registry: CollectorRegistry) -> web.Application:
-    """Return the application of the ops port."""
+def ops_application(
+    readiness: Callable[[], Awaitable[Readiness]], exposition: Callable[[], Awaitable[bytes]]
+) -> web.Application:
+    """Return the application of the ops port; *exposition* is what Prometheus reads."""
 
     async def readyz(request: web.Request) -> web.Response:
-        if edge.is_ready:
-            return web.Response(text="ready\n")
-        why = "draining" if edge.is_draining else "not reading from the broker"
-        return web.Response(status=503, text=f"{why}\n")
+        found = await readiness()
+        return web.Response(status=200 if found.is_ready else 503, text=f"{found.text}\n")
 
     async def metrics(request: web.Request) -> web.Response:
-        body = generate_latest(registry)
-        return web.Response(body=body, headers={"Content-Type": _METRICS_TYPE})
+        return web.Response(body=await exposition(), headers={"Content-Type": _METRICS_TYPE})
 
     application = web.Application()
     application.router.add_get("/healthz", healthz)

@@ -55,6 +55,9 @@ class Registry(Protocol):
     async def topics(self) -> frozenset[str]:
         """Return the topics that publishers registered. Raises TailLost."""
 
+    async def announce(self, reader: str) -> int:
+        """Say that *reader* tails the log, which holds for 15 s, and return how many do. Raises TailLost."""
+
     async def close(self) -> None:
         """Let go of the connection."""
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from fanwire_edge.catchup import begin_replay
 from fanwire_edge.core.resume import Resumption
 from fanwire_edge.core.websocket import pong_frame
 from fanwire_edge.edge import Edge
+from fanwire_protocol.codec import Encoding
 from fanwire_protocol.codes import CloseCode
 from fanwire_protocol.commands import (
     Command,
@@ -30,13 +32,24 @@ from fanwire_protocol.commands import (
 if TYPE_CHECKING:
     from fanwire_edge.connection import Connection
 
-__all__ = ["resumption_of", "serve_waiting", "take_message"]
+__all__ = ["Probe", "resumption_of", "serve_waiting", "take_message"]
 
 MAX_WAITING = 32
 
 
-def take_message(edge: Edge, connection: Connection, message: str | bytes) -> None:
-    """Carry out a command, or answer a PING (bytes), now or when it is its turn.
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A PING of RFC 6455, which is answered with its payload."""
+
+    payload: bytes
+
+
+# A command is a string or bytes, by the encoding of its connection.
+_Message: TypeAlias = str | bytes | Probe
+
+
+def take_message(edge: Edge, connection: Connection, message: _Message) -> None:
+    """Carry out a command, or answer a PING, now or when it is its turn.
 
     A `ping` does not wait for the commands before it.
     """
@@ -78,7 +91,7 @@ def resumption_of(edge: Edge, connection: Connection, since: Since) -> Resumptio
     return None
 
 
-def _wait(edge: Edge, connection: Connection, message: str | bytes) -> None:
+def _wait(edge: Edge, connection: Connection, message: _Message) -> None:
     if connection.inbox is None:
         connection.inbox = deque()
     if _is_ping(message):
@@ -93,14 +106,14 @@ def _wait(edge: Edge, connection: Connection, message: str | bytes) -> None:
         edge.pump.schedule(connection)
 
 
-def _carry_out(edge: Edge, connection: Connection, message: str | bytes) -> bool:
+def _carry_out(edge: Edge, connection: Connection, message: _Message) -> bool:
     """Carry out one message; False where it has to wait for what it asks for."""
-    if isinstance(message, bytes):
-        connection.write(pong_frame(message))
+    if isinstance(message, Probe):
+        connection.write(pong_frame(message.payload))
         return True
     session = connection.session
     try:
-        command = decode_command(message)
+        command = decode_command(message, connection.dialect.encoding)
     except InvalidCommand as mistake:
         edge.tally.commands += 1
         connection.send(edge.desk.refuse(session, mistake))
@@ -122,8 +135,7 @@ def _answer(edge: Edge, connection: Connection, command: Command, resumption: Re
         connection, connection.session, command, lambda: edge.place_of(connection, resumption)
     )
     if outcome.begun:
-        places = edge.positions if connection.lag is None else connection.lag.places
-        connection.coverage.begin(outcome.begun, places)
+        connection.coverage.begin(outcome.begun, edge.places_to_keep(connection))
     connection.coverage.end(outcome.ended)
     for answer in outcome.answers:
         connection.send(answer)
@@ -131,14 +143,18 @@ def _answer(edge: Edge, connection: Connection, command: Command, resumption: Re
         begin_replay(edge, connection, resumption, outcome.accepted, outcome.begun)
 
 
-def _is_ping(message: str | bytes) -> bool:
+def _is_ping(message: _Message) -> bool:
     """Tell whether *message* asks for a sign of life, by the protocol's command or by RFC 6455's frame."""
-    if isinstance(message, bytes):
+    if isinstance(message, Probe):
         return True
     # Asked at every turn of a replay of what waits behind it, so a look at the text comes first.
-    if "ping" not in message:
-        return False
+    if isinstance(message, str):
+        return "ping" in message and _decodes_to_ping(message, "json")
+    return b"ping" in message and _decodes_to_ping(message, "msgpack")
+
+
+def _decodes_to_ping(message: str | bytes, encoding: Encoding) -> bool:
     try:
-        return isinstance(decode_command(message), Ping)
+        return isinstance(decode_command(message, encoding), Ping)
     except InvalidCommand:
         return False

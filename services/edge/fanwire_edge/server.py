@@ -19,6 +19,7 @@ from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.bucket import TokenBucket
 from fanwire_edge.core.desk import Session
+from fanwire_edge.core.dialect import SUBPROTOCOLS, Dialects
 from fanwire_edge.core.principal import InvalidToken, Principal, count_unjoined_roles, server_joined
 from fanwire_edge.core.record import gap_key
 from fanwire_edge.core.resume import Resumption
@@ -29,7 +30,7 @@ from fanwire_edge.reception import resumption_of
 from fanwire_edge.takeover import accept_key, is_upgrade, take_over
 from fanwire_protocol.codes import HandshakeError
 from fanwire_protocol.commands import Since
-from fanwire_protocol.handshake import JSON_SUBPROTOCOL, Offer, bearer_of, parse_offer
+from fanwire_protocol.handshake import Offer, bearer_of, parse_offer
 from fanwire_protocol.keys import DIRECT_TOPIC, partition_of
 from fanwire_protocol.position import InvalidPosition, parse_offset
 
@@ -43,7 +44,10 @@ logger = logging.getLogger("fanwire.door")
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
-    """How the door opens; `tick_seconds` is the length of a tick of the edge's wheel."""
+    """How the door opens.
+
+    `tick_seconds` is the length of a tick of the edge's wheel, `dialects` what those who come in may speak.
+    """
 
     sources: tuple[str, ...]
     header: str
@@ -52,6 +56,7 @@ class DoorSettings:
     max_connections: int
     high_water_bytes: int
     tick_seconds: float
+    dialects: Dialects
 
 
 class Refused(Exception):
@@ -105,17 +110,20 @@ class Door:
         self._refuse_when_unable()
         self._admit()
         offer = parse_offer(request.headers.getall("Sec-WebSocket-Protocol", []))
-        if offer.versions and JSON_SUBPROTOCOL not in offer.versions:
-            raise Refused(HandshakeError.BAD_REQUEST, f"this edge speaks {JSON_SUBPROTOCOL} only")
+        if offer.versions and not set(SUBPROTOCOLS).intersection(offer.versions):
+            raise Refused(HandshakeError.BAD_REQUEST, f"this edge speaks {' and '.join(SUBPROTOCOLS)} only")
         principal = await self._authenticate(request, offer)
         since = _since(request)
         self._refuse_when_draining()
-        response, transport, rest = await take_over(request, accept, offer.choose((JSON_SUBPROTOCOL,)))
+        subprotocol, dialects = offer.choose(SUBPROTOCOLS), self._settings.dialects
+        extension = dialects.extension(request.headers.getall("Sec-WebSocket-Extensions", []))
+        response, transport, rest = await take_over(request, accept, subprotocol, extension)
         transport.set_write_buffer_limits(
             high=self._settings.high_water_bytes, low=self._settings.high_water_bytes // 4
         )
         session = Session(str(uuid.uuid4()), principal)
-        connection = Connection(self._edge, session, transport, self._expires_tick(principal))
+        dialect = dialects.of(subprotocol, extension)
+        connection = Connection(self._edge, session, transport, self._expires_tick(principal), dialect)
         transport.set_protocol(connection)
         if rest:
             connection.data_received(rest)
@@ -146,6 +154,8 @@ class Door:
             raise Refused(HandshakeError.UNAVAILABLE, "the edge has not reached its broker yet")
         if len(edge.connections) >= self._settings.max_connections:
             raise Refused(HandshakeError.OVERLOADED, "the edge has all the connections it may hold")
+        if edge.is_overdrawn:
+            raise Refused(HandshakeError.OVERLOADED, "too much waits here for clients that do not read")
 
     async def _authenticate(self, request: web.Request, offer: Offer) -> Principal:
         """Verify the credential of the first source that carries one."""
@@ -203,8 +213,8 @@ class Door:
     def _expires_tick(self, principal: Principal) -> int | None:
         if principal.expires_at is None:
             return None
-        ticks = math.ceil((principal.expires_at - time.time()) / self._settings.tick_seconds)
-        return self._edge.wheel.tick + max(1, ticks)
+        ends_at = time.monotonic() + principal.expires_at - time.time()
+        return math.ceil(ends_at / self._settings.tick_seconds)
 
     def _refuse(self, request: web.Request, refusal: Refused) -> web.Response:
         code = refusal.code

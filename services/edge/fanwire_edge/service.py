@@ -1,37 +1,41 @@
-"""The service: one edge process, from listening to its last goodbye."""
+"""The service: one process that serves clients, from listening to its last goodbye.
+
+It is an edge by itself, or one of the workers of an edge: then a supervisor answers on the ops port.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
-import socket
+import uuid
 from random import Random
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from fanwire_edge.adapters.prometheus import edge_registry
+from fanwire_edge.adapters.prometheus import EdgeCollector, exposition, families
 from fanwire_edge.broadcaster import Broadcaster, tell_refused
 from fanwire_edge.caretaker import Caretaker
+from fanwire_edge.collector import Collector
 from fanwire_edge.core.topics import Topics
+from fanwire_edge.core.totals import Families
 from fanwire_edge.drain import Drain
 from fanwire_edge.edge import Edge
-from fanwire_edge.ops import healthz, ops_application
+from fanwire_edge.front import Front
+from fanwire_edge.heartbeat import Heartbeat
+from fanwire_edge.leash import Leash, Worker
+from fanwire_edge.listener import bound, port_of, serve, tune
+from fanwire_edge.ops import Readiness, healthz, ops_application
 from fanwire_edge.ports import Archive, Registry, TailLost
 from fanwire_edge.server import Door
-from fanwire_edge.settings import DeliverySettings, Settings
+from fanwire_edge.settings import Settings
 from fanwire_protocol.settings import SettingError
 
 __all__ = ["Service"]
 
 TOPICS_SECONDS = 5.0
 MAX_PAUSE_SECONDS = 2.0
-BACKLOG = 4096
-# How long the kernel offers bytes to a peer that takes none. One that may catch up at its own pace takes
-# them in large steps, a minute apart at a kilobyte a second.
-USER_TIMEOUT_MS = 30_000
-PATIENT_USER_TIMEOUT_MS = 180_000
 
 logger = logging.getLogger("fanwire.service")
 
@@ -63,6 +67,8 @@ class Service:
         self._topics = topics
         self._tick_seconds = tick_seconds
         self._random = Random()
+        self._drain = Drain(edge, settings.edge.drain_limits(), Random())
+        self._collector = EdgeCollector(edge.tally, edge.gauges)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then say goodbye to every connection.
@@ -70,36 +76,70 @@ class Service:
         Raises SettingError where a port cannot be had, or the broker agreed on other settings.
         """
         edge = self._settings.edge
-        public = web.AppRunner(self._application(), access_log=None, shutdown_timeout=1.0)
-        ops = web.AppRunner(
-            ops_application(self._edge, edge_registry(self._edge.tally, self._edge.gauges)), access_log=None
-        )
+        ops = web.AppRunner(ops_application(self._readiness, self._metrics), access_log=None)
         try:
-            await _listen(ops, edge.ops_host, edge.ops_port, "edge.ops_port")
-            await _listen(public, edge.host, edge.port, "edge.port", self._settings.delivery)
-            logger.info("edge_started", extra={"port": _port(public), "ops_port": _port(ops)})
-            await self._work(public)
+            await serve(ops, bound(edge.ops_host, edge.ops_port, "edge.ops_port"))
+            await self._serve(None, ops_port=port_of(ops))
+        finally:
+            await ops.cleanup()
+
+    async def run_on(self, leash: Leash) -> None:
+        """Do the same as one of several workers, which is told to stop by its *leash* too."""
+        await self._serve(leash)
+
+    async def _serve(self, leash: Leash | None, **ports: int) -> None:
+        edge = self._settings.edge
+        public = Front(self._application(), shutdown_timeout=1.0)
+        try:
+            listener = bound(edge.host, edge.port, "edge.port", is_shared=leash is not None)
+            tune(listener, self._settings.delivery)
+            await serve(public, listener)
+            event = "edge_started" if leash is None else "worker_listening"
+            logger.info(event, extra={"port": port_of(public), **ports})
+            await self._work(public, leash)
         finally:
             await public.cleanup()
-            await ops.cleanup()
             await self._registry.close()
             await self._archive.close()
-        logger.info("edge_stopped")
+        logger.info("edge_stopped" if leash is None else "worker_stopped")
 
-    async def _work(self, public: web.AppRunner) -> None:
+    async def _work(self, public: web.AppRunner, leash: Leash | None) -> None:
         def half_open() -> list[RequestHandler]:
             return public.server.connections if public.server else []
 
-        caretaker = Caretaker(self._edge, half_open, self._tick_seconds, self._settings.edge.upgrade_seconds)
+        heartbeat = Heartbeat(self._edge, self._tick_seconds, is_json=self._settings.heartbeat.json)
+        caretaker = Caretaker(self._edge, heartbeat, half_open, self._settings.edge.upgrade_seconds)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._stop_when_told())
-                tasks.create_task(self._follow_log())
-                tasks.create_task(caretaker.run())
+            with Collector(is_for_good=not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop)):
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._stop_when_told())
+                    tasks.create_task(self._follow_log())
+                    tasks.create_task(caretaker.run())
+                    if leash is not None:
+                        tasks.create_task(leash.obey(self._worker(public)))
         except* _Stopped:
             pass
         except* SettingError as problems:
             raise problems.exceptions[0] from None
+
+    def _worker(self, public: web.AppRunner) -> Worker:
+        async def stop_listening() -> None:
+            for site in tuple(public.sites):
+                await site.stop()
+
+        return Worker(lambda: self._edge.is_ready, self._families, self._drain, stop_listening)
+
+    def _families(self) -> Families:
+        return families(self._collector)
+
+    async def _metrics(self) -> bytes:
+        return exposition(self._families())
+
+    async def _readiness(self) -> Readiness:
+        edge = self._edge
+        if edge.is_ready:
+            return Readiness(True, "ready")
+        return Readiness(False, "draining" if edge.is_draining else "not reading from the broker")
 
     def _application(self) -> web.Application:
         application = web.Application()
@@ -148,62 +188,24 @@ class Service:
         return True
 
     async def _keep_looking(self) -> None:
+        """Look for new topics and for other readers, for ever."""
+        reader = uuid.uuid4().hex
         while True:
+            await self._announce(reader)
             await asyncio.sleep(TOPICS_SECONDS)
             await self._look_for_topics()
 
+    async def _announce(self, reader: str) -> None:
+        try:
+            self._edge.pacing.readers = await self._registry.announce(reader)
+        except TailLost as problem:
+            # The number of before is the best guess.
+            logger.info("readers_unknown", extra={"reason": str(problem)})
+
     async def _stop_when_told(self) -> None:
         """Drain at the first signal, and hurry at the second."""
-        told = asyncio.Event()
-        drain = Drain(self._edge, self._settings.edge.drain_limits(), Random())
-
-        def tell() -> None:
-            if told.is_set():
-                drain.hurry()
-            told.set()
-
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, tell)
-        await told.wait()
-        await drain.run()
+            asyncio.get_running_loop().add_signal_handler(number, self._drain.signal)
+        await self._drain.told()
+        await self._drain.run()
         raise _Stopped
-
-
-async def _listen(
-    runner: web.AppRunner, host: str, port: int, setting: str, delivery: DeliverySettings | None = None
-) -> None:
-    await runner.setup()
-    try:
-        listener = _bound(host, port)
-    except OSError as problem:
-        raise SettingError(
-            f"{setting}: cannot listen on {host}:{port}: {problem.strerror}; "
-            f"take another port, or 0 for a free one"
-        ) from problem
-    if delivery is not None:
-        # Accepted sockets inherit both. Without them the kernel hides megabytes for a client that does not
-        # read, and keeps a peer for many minutes that is gone without a word.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, delivery.send_buffer_bytes)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            is_patient = any(rule.endswith("catch_up") for rule in (delivery.policy, *delivery.policies))
-            timeout_ms = PATIENT_USER_TIMEOUT_MS if is_patient else USER_TIMEOUT_MS
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-def _port(runner: web.AppRunner) -> int:
-    return int(runner.addresses[0][1])

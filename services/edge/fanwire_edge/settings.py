@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from fanwire_edge.core.claims import ClaimNames, ClaimRules
@@ -35,7 +36,7 @@ class EdgeSettings:
     ops_host: str = setting("127.0.0.1", "127.0.0.1")
     ops_port: int = setting(8081, "8081", minimum=0, maximum=65_535)
     path: str = setting("/ws", "/ws")
-    workers: int = setting(1, "1", minimum=1)
+    workers: int = setting(1, "1", minimum=1, maximum=256)
     loop: str = setting("auto", "auto", choices=("auto", "uvloop", "asyncio"))
     max_connections: int = setting(100_000, "100000", minimum=1)
     upgrade_seconds: float = setting(5.0, "5", minimum=0.1, maximum=60)
@@ -47,16 +48,26 @@ class EdgeSettings:
     drain_per_second: int = setting(200, "200", minimum=1)
 
     def drain_limits(self) -> DrainLimits:
-        """Return the limits of a drain."""
-        return DrainLimits(self.drain_per_second, self.drain_grace_seconds, self.drain_seconds)
+        """Return the limits of a drain for one worker, which has its share of the edge's pace."""
+        pace = self.drain_per_second / self.workers
+        return DrainLimits(pace, self.drain_grace_seconds, self.drain_seconds)
+
+    def admission(self) -> tuple[float, float]:
+        """Return how many upgrades a second one worker admits, and how many at once."""
+        return self.admission_per_second / self.workers, max(1.0, self.admission_burst / self.workers)
+
+    def connection_limit(self) -> int:
+        """Return how many connections one worker holds at most."""
+        return math.ceil(self.max_connections / self.workers)
 
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatSettings:
-    """Seconds between the server's pings, and of silence until a peer is dropped."""
+    """Seconds between pings, and of silence until a peer is dropped; `json` pings where browsers see it."""
 
     interval: float = setting(30.0, "30", minimum=0.1, maximum=3600)
     timeout: float = setting(60.0, "60", minimum=0.1, maximum=7200)
+    json: bool = setting(False, "true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +129,22 @@ class HistorySettings:
 class DeliverySettings:
     """When a connection is behind, and how far behind is too far."""
 
-    policy: str = setting("disconnect", "disconnect", choices=("disconnect", "catch_up"))
+    policy: str = setting(
+        "disconnect", "disconnect", choices=("disconnect", "catch_up", "drop_oldest", "conflate")
+    )
     policies: tuple[str, ...] = setting((), '["tenant:*:resource:logs:* catch_up"]')
     high_water_bytes: int = setting(65_536, "65536", minimum=1024)
     max_behind_bytes: int = setting(262_144, "262144", minimum=1024)
+    max_behind_entries: int = setting(1000, "1000", minimum=1, maximum=10_000)
+    max_buffered_bytes: int = setting(256 * _MEBIBYTE, "268435456", minimum=65_536)
     stall_seconds: float = setting(10.0, "10", minimum=0.1, maximum=3600)
     send_buffer_bytes: int = setting(65_536, "65536", minimum=4096)
+    compression: str = setting("off", "deflate", choices=("off", "deflate"))
+    compress_from_bytes: int = setting(1024, "1024", minimum=64)
+
+    def deflate_from_bytes(self) -> int | None:
+        """Return from which size on frames are compressed; None for never."""
+        return self.compress_from_bytes if self.compression == "deflate" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +157,12 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True)
 class TailSettings:
-    """How the log is read: milliseconds that a read waits, entries of a stream in one read."""
+    """How the log is read: milliseconds that a read waits, entries of a stream in one read, and milliseconds
+    between two reads at least (many readers raise them)."""
 
     block_ms: int = setting(2000, "2000", minimum=10, maximum=60_000)
     count: int = setting(512, "512", minimum=1, maximum=10_000)
+    min_interval_ms: int = setting(0, "0", minimum=0, maximum=1000)
 
 
 @dataclass(frozen=True, slots=True)

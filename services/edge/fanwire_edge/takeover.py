@@ -42,12 +42,15 @@ def accept_key(request: web.Request) -> str | None:
         is_valid = is_valid and len(base64.b64decode(key, validate=True)) == 16
     except (binascii.Error, ValueError):
         return None
+    if not is_valid:
+        # Also because the key may be text that has no encoding.
+        return None
     digest = hashlib.sha1(key.encode() + _GUID).digest()  # the RFC's choice, no secret
-    return base64.b64encode(digest).decode() if is_valid else None
+    return base64.b64encode(digest).decode()
 
 
 async def take_over(
-    request: web.Request, accept: str, subprotocol: str | None
+    request: web.Request, accept: str, subprotocol: str | None, extension: str | None = None
 ) -> tuple[web.StreamResponse, asyncio.Transport, bytes]:
     """Answer 101 and take the transport from aiohttp.
 
@@ -60,6 +63,8 @@ async def take_over(
     headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
     if subprotocol is not None:
         headers["Sec-WebSocket-Protocol"] = subprotocol
+    if extension is not None:
+        headers["Sec-WebSocket-Extensions"] = extension
     response = web.StreamResponse(status=101, headers=headers)
     response.force_close()
     await response.prepare(request)

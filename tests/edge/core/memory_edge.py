@@ -7,12 +7,13 @@ when a connection is behind), with a transport that takes as many bytes as it is
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer, Greeting, Identity
 from fanwire_edge.core.desk import Desk, DeskLimits, Place, Session
+from fanwire_edge.core.dialect import Dialect
 from fanwire_edge.core.fanout import batches
 from fanwire_edge.core.follower import Loss
 from fanwire_edge.core.hub import Hub, Lag
@@ -20,18 +21,19 @@ from fanwire_edge.core.log import Log
 from fanwire_edge.core.mapper import channels_of
 from fanwire_edge.core.principal import Principal, server_joined
 from fanwire_edge.core.reading import next_portion
-from fanwire_edge.core.record import Record, Slot, event_record, gap_key, gap_record
+from fanwire_edge.core.record import Record, event_record, gap_key, gap_record
 from fanwire_edge.core.stream import Stream
-from fanwire_edge.core.websocket import text_frame
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.commands import Command
 from fanwire_protocol.event import Event, encode_event
-from fanwire_protocol.frames import Frame, encode_frame
+from fanwire_protocol.frames import Frame
 from fanwire_protocol.keys import DIRECT_TOPIC, partition_of
 from fanwire_protocol.position import Position
 from tests.edge.core.pieces import place
 
 GREETING = Greeting(30, 60, 0)
+# Two dialects that write the same, so that what a client sees can be read in one way.
+DIALECTS = (Dialect("json"), Dialect("json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class Truth:
         return place(len(self.streams[stream]))
 
 
-def _bytes_of(answer: Answer) -> bytes:
-    frame = Frame(
+def _stamped(answer: Answer) -> Frame:
+    return Frame(
         type=answer.type,
         payload=answer.payload,
         time=0,
@@ -64,16 +66,6 @@ def _bytes_of(answer: Answer) -> bytes:
         offset=answer.offset,
         reply_to=answer.reply_to,
     )
-    return text_frame(encode_frame(frame))
-
-
-def _event_frame(event: Event, channel: str, offset: str) -> bytes:
-    frame = Frame(event.type, event.payload, event.time, event.id, channel, offset)
-    return text_frame(encode_frame(frame))
-
-
-def _wire_of(record: Record, slot: Slot) -> bytes:
-    return record.wire(slot, _event_frame)
 
 
 class MemoryEdge:
@@ -110,7 +102,7 @@ class MemoryEdge:
         for event in events:
             log.append(Happened(place(len(log) + 1), event.id, channels_of(stream.topic, event)))
         loss = Loss(stream, GapReason.TRIMMED, start, self.truth.end(stream))
-        self.pending.append(gap_record(loss, _bytes_of(answers.lost(loss, 0)), self.partitions))
+        self.pending.append(gap_record(loss, _stamped(answers.lost(loss, 0)), self.partitions))
 
     def deliver(self, interruptions: Iterator[Callable[[], None]]) -> None:
         """Log and write out what is pending; one interruption happens at each suspension."""
@@ -119,18 +111,17 @@ class MemoryEdge:
         for record in records:
             self.log.append(record)
         self.is_delivering = True
-        for delivery, end in batches(self.hub, records, _wire_of):
+        for deliveries, end in batches(self.hub, records):
             self.write_seq = end
-            for _ in delivery.run():
-                next(interruptions, _nothing)()
+            for delivery in deliveries:
+                for _ in delivery.run():
+                    next(interruptions, _nothing)()
         for stream in self.positions:
             self.positions[stream] = self.truth.end(stream)
         self.is_delivering = False
         waiting, self.deferred = self.deferred, []
         for member in waiting:
             member.carry_on()
-        for record in records:
-            record.event = None
 
 
 def _nothing() -> None:
@@ -143,13 +134,14 @@ class MemoryMember:
     `wire` is everything ever written: TCP delivers a prefix of it.
     """
 
-    def __init__(self, edge: MemoryEdge, principal: Principal, high_water: int) -> None:
+    def __init__(self, edge: MemoryEdge, principal: Principal, high_water: int, dialect: Dialect) -> None:
         self.edge = edge
         self.session = Session("c-1", principal)
         self.high_water = high_water
+        self.dialect = dialect
         self.mask = 0
         self.lag: Lag | None = None
-        self.keys: set[str] = set()
+        self.keys: Collection[str] = ()
         self.write: Callable[[bytes], None] = self._write
         self.wire = bytearray()
         self.drained = 0
@@ -161,7 +153,7 @@ class MemoryMember:
             edge.hub.subscribe(self, channel)
         edge.hub.subscribe(self, gap_key(partition_of(DIRECT_TOPIC, principal.tenant, edge.partitions)))
         who = Identity("c-1", principal.user, principal.tenant)
-        self.write(_bytes_of(answers.connected(GREETING, who, channels, self.positions(), None)))
+        self._tell(answers.connected(GREETING, who, channels, self.positions(), None))
 
     def positions(self) -> Mapping[str, str]:
         """What was put on this connection's wire, by topic."""
@@ -229,7 +221,7 @@ class MemoryMember:
         elif lag.seq < edge.log.first:
             self.close()
         else:
-            portion = next_portion(edge.log, self.keys, lag.seq, edge.write_seq, _wire_of)
+            portion = next_portion(edge.log, self.keys, lag.seq, edge.write_seq, self.dialect.wire)
             lag.seq, lag.positions = portion.next, edge.log.positions_at(portion.next)
             if portion.data:
                 self.write(portion.data)
@@ -237,4 +229,7 @@ class MemoryMember:
     def _carry_out(self, command: Command) -> None:
         outcome = self.edge.desk.carry_out(self, self.session, command, lambda: Place(self.positions()))
         for answer in outcome.answers:
-            self.write(_bytes_of(answer))
+            self._tell(answer)
+
+    def _tell(self, answer: Answer) -> None:
+        self.write(self.dialect.own(_stamped(answer)))

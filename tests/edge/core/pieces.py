@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from fanwire_edge.core.hub import Hub, Lag, Sink
+from fanwire_edge.core.dialect import Dialect
+from fanwire_edge.core.hub import Hub, Lag, Sink, Sinks
 from fanwire_edge.core.record import Record, Slot, event_record
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.event import Event, encode_event
+from fanwire_protocol.frames import Frame
 from fanwire_protocol.position import BEGINNING, Position
 
 BROKER = "5f0c2a91"
@@ -42,18 +44,44 @@ def record(number: int, *channels: str, stream: Stream = ORDERS, payload: Any = 
     return event_record(stream, place(number), place(number - 1), channels or (A,), happened, raw)
 
 
+def gap_frame() -> Frame:
+    """Return a frame that tells of a loss."""
+    return Frame("gap", {}, 1000, "g-1")
+
+
 def text_of(record: Record, slot: Slot) -> bytes:
     """Return a frame that is easy to read: which entry, on which channel."""
     return f"<{record.position.id} {slot.channel}>".encode()
 
 
+class Readable(Dialect):
+    """A dialect whose frames are easy to read."""
+
+    __slots__ = ()
+
+    def wire(self, record: Record, slot: Slot) -> bytes:
+        """Return `text_of`."""
+        return text_of(record, slot)
+
+
+READABLE = Readable("json")
+
+
+def by_key(hub: Hub, dialect: Dialect = READABLE) -> Sinks:
+    """Return where bytes of one dialect go."""
+    return hub.by_dialect.get(dialect, {})
+
+
 class Recorder:
     """A member that notes what is written to it, one item for each write."""
 
-    def __init__(self, hub: Hub | None = None, keys: Collection[str] = ()) -> None:
+    def __init__(
+        self, hub: Hub | None = None, keys: Collection[str] = (), dialect: Dialect = READABLE
+    ) -> None:
+        self.dialect = dialect
         self.mask = 0
         self.lag: Lag | None = None
-        self.keys: set[str] = set()
+        self.keys: Collection[str] = ()
         self.writes: list[bytes] = []
         self.write: Sink = self.writes.append
         if hub is not None:

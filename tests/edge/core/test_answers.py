@@ -49,7 +49,9 @@ def test_confirmations_carry_the_commands_id() -> None:
     assert answers.unsubscribed(["a"], "client", "x") == Answer(
         "unsubscribed", {"channels": ["a"], "reason": "client"}, reply_to="x"
     )
+    assert answers.ping(places) == Answer("ping", {"positions": places})
     assert answers.pong(places, None) == Answer("pong", {"positions": places})
+    assert answers.pong(places, None, 3) == Answer("pong", {"positions": places, "skipped": 3})
 
 
 @pytest.mark.parametrize(

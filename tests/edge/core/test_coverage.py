@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fanwire_edge.core.coverage import Coverage, is_given
+from fanwire_edge.core.standpoint import compact
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.position import Position
 from tests.edge.core.pieces import ALL, JOBS, ORDERS, A, B, entry_id, place, record
@@ -101,6 +102,30 @@ def test_what_a_gap_told_of_was_not_given(end: Position, after: Position) -> Non
     expected = {A: {ORDERS: after, JOBS: place(3)}, ALL: {ORDERS: after}}
     assert alone.given({A}, {ALL}, set(), {}) == expected
     assert everybody.given({A}, {ALL}, set(), {ORDERS: end}) == expected
+
+
+def test_what_is_given_from_the_same_places_on_is_worked_out_once() -> None:
+    """A connection on hundreds of channels has not as many mappings; nothing is noted of those that it asked
+    for where it still stood as it had joined, or that are resumed from where they were given."""
+    joined = {ORDERS: place(5)}
+    coverage = Coverage(joined)
+    coverage.begin([A, B], joined)
+    coverage.end([A])
+    coverage.begin([A], joined)
+    coverage.resume([A, B], {ORDERS: place(2)})
+
+    given = coverage.given({A, B}, {ALL}, set(), {})
+    assert given == {A: {ORDERS: place(2)}, B: {ORDERS: place(2)}, ALL: joined}
+    assert given[A] is given[B]
+
+    coverage.resume([A], {ORDERS: place(9)})
+    assert coverage.given({A}, set(), set(), {}) == {A: {ORDERS: place(2)}}
+
+    small = Coverage(compact({ORDERS: place(5), JOBS: place(5)}, None))
+    small.resume([A], {JOBS: place(1)})
+    assert small.given({A}, set(), set(), {}) == {A: {ORDERS: place(5), JOBS: place(1)}}
+    coverage.end([A, B])
+    assert coverage.given({A}, set(), set(), {}) == {A: joined}
 
 
 def test_a_gap_in_a_stream_that_was_found_later_changes_nothing() -> None:

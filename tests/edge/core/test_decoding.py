@@ -86,6 +86,18 @@ def test_a_copy_is_counted_only() -> None:
     assert [made.position for made in found.records] == [place(1), place(5)]
 
 
+@pytest.mark.parametrize("long", [0, 300])
+def test_of_a_record_whose_head_routes_it_nothing_else_is_decoded(long: int) -> None:
+    """What breaks the rules behind it is seen by who wants it; where a field is too long to be passed over,
+    the whole record is decoded."""
+    fields: dict[str, Any] = {"correlation_id": "€" * (long // 3 or 1), **ON_A}
+    data = encode_event(event(1, time=1772143200000, **fields, payload={"n": 1}))
+    broken = data.replace(b"\xa1n\x01", b"\xa1n\xc1")
+
+    assert len(decoded(Entry(entry_id(1), data)).records) == 1
+    assert len(decoded(Entry(entry_id(1), broken)).invalid) == (long > 0)
+
+
 def test_what_was_remembered_is_not_delivered_again() -> None:
     """The broken ones of the time before are passed over."""
     is_repeated = Duplicates(120, 100).is_repeated

@@ -69,7 +69,7 @@ def test_permitted_channels_share_one_confirmation(desk: Counter) -> None:
     """It says where delivery begins; where no `since` was given it says nothing of recovery."""
     assert desk(Subscribe((A, B), reply_to=1)) == [answers.subscribed([A, B], None, PLACES, 1)]
 
-    assert desk.member.keys == {USER, gap_key(0), A, B}
+    assert set(desk.member.keys) == {USER, gap_key(0), A, B}
     assert desk.asked == 1
 
 
@@ -91,7 +91,7 @@ def test_each_refused_channel_gets_an_error_of_its_own_before_the_confirmation(d
 def test_where_all_are_refused_nothing_is_confirmed(desk: Counter) -> None:
     """Nor is a position asked for."""
     assert codes(desk(Subscribe((JOBS,)))) == [("forbidden", JOBS)]
-    assert (desk.asked, desk.member.keys) == (0, {USER, gap_key(0)})
+    assert (desk.asked, set(desk.member.keys)) == (0, {USER, gap_key(0)})
 
 
 def test_a_server_joined_channel_can_be_named_only_by_who_is_on_it(desk: Counter) -> None:
@@ -165,7 +165,7 @@ def test_leaving_is_confirmed_and_what_cannot_be_left_is_an_error(desk: Counter)
 
     assert codes(found[:3]) == [("invalid_channel", "nonsense"), ("forbidden", USER), ("not_subscribed", C)]
     assert found[3:] == [answers.unsubscribed([A], "client", 2)]
-    assert desk.member.keys == {USER, gap_key(0), B}
+    assert set(desk.member.keys) == {USER, gap_key(0), B}
     assert codes(desk(Unsubscribe((A,)))) == [("not_subscribed", A)]
 
 
@@ -174,6 +174,8 @@ def test_a_ping_is_answered_with_positions_and_a_pong_with_nothing(desk: Counter
     assert desk(Pong(1)) == []
     assert desk.asked == 0
     assert desk(Ping(2)) == [answers.pong(PLACES, 2)]
+    desk.session.skipped = 7
+    assert [desk(Ping(3)), desk(Ping(4))] == [[answers.pong(PLACES, 3, 7)], [answers.pong(PLACES, 4)]]
 
 
 @pytest.mark.parametrize("command", [Authenticate("t", 5), RequestState(None, 5), Presence(A, 5)])

@@ -27,12 +27,19 @@ def seen(*entries: tuple[bytes, int]) -> Seen:
 
 
 def test_an_event_is_its_tenants() -> None:
-    """The same id is another event for another tenant, and for none; 16 bytes stand for it."""
+    """The same id is another event for another tenant, and for none."""
     digests = [digest_of(*of) for of in (("a", "x"), ("b", "x"), ("a", "y"), (None, "x"), ("ax", "x"))]
 
     assert len(set(digests)) == len(digests)
     assert digest_of("a", "x") == digests[0]
-    assert {len(digest) for digest in digests} == {16}
+
+
+def test_a_long_name_takes_no_more_room_than_a_uuid() -> None:
+    """A digest stands for it, which no name can be mistaken for."""
+    digests = {digest_of("acme", f"{letter * 128}") for letter in "xyzäöü"}
+
+    assert len(digests) == 6
+    assert all(len(digest) == 17 and digest[0] == 0xFF for digest in digests)
 
 
 def test_the_number_of_an_entry_orders_it_in_its_stream() -> None:

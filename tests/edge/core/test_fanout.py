@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fanwire_edge.core.fanout import BATCH_BYTES, Delivery, batches, reach
+from fanwire_edge.core.dialect import Dialect
+from fanwire_edge.core.fanout import BATCH_BYTES, Delivery, batches, reach, wanted
 from fanwire_edge.core.hub import Hub, Lag
-from fanwire_edge.core.record import Record
-from tests.edge.core.pieces import ALL, A, B, Recorder, record, text_of
+from fanwire_edge.core.record import Record, Slot
+from tests.edge.core.pieces import ALL, READABLE, A, B, Readable, Recorder, by_key, record
 
 ORDERS = "tenant:acme:resource:orders:*"
 
@@ -16,10 +17,25 @@ def text(number: int, channel: str = A) -> bytes:
     return f"<{1000 + number}-0 {channel}>".encode()
 
 
-def delivered(hub: Hub, *records: Record) -> Delivery:
-    delivery = Delivery(hub)
+class Halves(Readable):
+    """A dialect whose every frame is half a batch."""
+
+    __slots__ = ()
+    frame = b"x" * (BATCH_BYTES // 2)
+
+    def wire(self, record: Record, slot: Slot) -> bytes:
+        return self.frame
+
+
+def delivery_of(hub: Hub, *records: Record, dialect: Dialect = READABLE) -> Delivery:
+    delivery = Delivery(hub, dialect, by_key(hub, dialect))
     for each in records:
-        delivery.add(each, text_of)
+        delivery.add(each)
+    return delivery
+
+
+def delivered(hub: Hub, *records: Record) -> Delivery:
+    delivery = delivery_of(hub, *records)
     for _ in delivery.run():
         pass
     return delivery
@@ -104,10 +120,7 @@ def test_a_long_delivery_suspends_between_connections(keys: set[str]) -> None:
     """After 512 of them, so that the caller can look at the clock."""
     hub = Hub()
     members = [Recorder(hub, keys) for _ in range(1100)]
-    delivery = Delivery(hub)
-    delivery.add(record(1), text_of)
-    if len(keys) > 1:
-        delivery.add(record(2, B), text_of)
+    delivery = delivery_of(hub, *([record(1), record(2, B)][: len(keys)]))
 
     written = [sum(len(member.writes) for member in members) for _ in delivery.run()]
 
@@ -119,10 +132,7 @@ def test_what_happens_while_it_is_suspended_counts(keys: set[str]) -> None:
     """Who has closed meanwhile, or become behind, is not written to."""
     hub = Hub()
     members = [Recorder(hub, keys) for _ in range(600)]
-    delivery = Delivery(hub)
-    delivery.add(record(1), text_of)
-    if len(keys) > 1:
-        delivery.add(record(2, B), text_of)
+    delivery = delivery_of(hub, *([record(1), record(2, B)][: len(keys)]))
 
     rounds = delivery.run()
     next(rounds)
@@ -151,29 +161,77 @@ def test_reach_counts_the_members_of_every_touched_key() -> None:
 
 def test_a_batch_ends_with_the_record_that_fills_it() -> None:
     """Each batch comes with the number behind its last record; no frame is torn from its record."""
-    hub = Hub()
-    member = Recorder(hub, {A, ALL})
-    records = [record(1, A, ALL), record(2, A), record(3, A)]
-    for seq, each in enumerate(records, 10):
-        each.seq = seq
-    half = b"x" * (BATCH_BYTES // 2)
+    hub, halves = Hub(), Halves("json")
+    member = Recorder(hub, {A, ALL}, halves)
+    records = numbered(10, record(1, A, ALL), record(2, A), record(3, A))
 
     found = []
-    for delivery, end in batches(hub, records, lambda record, slot: half):
+    for [delivery], end in batches(hub, records):
         for _ in delivery.run():
             pass
         found.append((end, delivery.frames))
 
     assert found == [(11, 2), (13, 2)]
-    assert member.writes == [half * 2, half * 2]
+    assert member.writes == [Halves.frame * 2] * 2
+
+
+def test_a_batch_is_the_same_records_for_every_dialect() -> None:
+    """The one whose frames are longest ends it; each connection gets its own dialect's bytes, in order."""
+    hub, halves = Hub(), Halves("json")
+    short, long = Recorder(hub, {A, ALL}), Recorder(hub, {A}, halves)
+    records = numbered(0, record(1, A, ALL), record(2, A), record(3, A))
+
+    ends = []
+    for deliveries, end in batches(hub, records):
+        for delivery in deliveries:
+            for _ in delivery.run():
+                pass
+        ends.append((end, [delivery.frames for delivery in deliveries]))
+
+    assert ends == [(2, [3, 2]), (3, [1, 1])]
+    assert short.writes == [text(1) + text(1, ALL) + text(2), text(3)]
+    assert long.writes == [Halves.frame * 2, Halves.frame]
+
+
+@pytest.mark.parametrize("records", [[record(1)], [record(1), record(2, B)]], ids=["same", "masked"])
+def test_who_left_while_another_dialect_had_its_turn_is_not_written_to(records: list[Record]) -> None:
+    """Nor missed where it was the last one on its channels."""
+    hub, other = Hub(), Readable("msgpack")
+    first, leaving = Recorder(hub, {A, B}), Recorder(hub, {A, B}, other)
+    [(deliveries, _)] = batches(hub, numbered(0, *records))
+
+    written = [list(deliveries[0].run())]
+    hub.leave(leaving)
+    written.append(list(deliveries[1].run()))
+
+    assert (len(first.writes), leaving.writes, deliveries[1].deliveries) == (1, [], 0)
 
 
 def test_no_records_make_no_batch() -> None:
-    """An idle read writes nothing; a batch that was never filled is given all the same."""
+    """An idle read writes nothing; a batch that was never filled is given all the same, to nobody even."""
     hub = Hub()
-    only = record(1)
-    only.seq = 0
+    records = numbered(0, record(1))
 
-    assert list(batches(hub, [], text_of)) == []
-    [(delivery, end)] = batches(hub, [only], text_of)
+    assert list(batches(hub, [])) == []
+    assert list(batches(hub, records)) == [([], 1)]
+    Recorder(hub, {B})
+    [([delivery], end)] = batches(hub, records)
     assert (delivery.frames, end) == (0, 1)
+
+
+def numbered(first: int, *records: Record) -> list[Record]:
+    for seq, each in enumerate(records, first):
+        each.seq = seq
+    return list(records)
+
+
+@pytest.mark.parametrize("dialects", [1, 2])
+def test_only_what_somebody_is_subscribed_to_is_wanted(dialects: int) -> None:
+    """Under its own name or a pattern, live or behind, in whatever dialect."""
+    hub = Hub()
+    records = [record(1, A), record(2, B), record(3, ALL)]
+    for key, dialect in zip((A, ALL), (READABLE, Readable("json"))[-dialects:] * 2, strict=False):
+        Recorder(hub, [key], dialect)
+
+    assert wanted(hub, records) == [records[0], records[2]]
+    assert wanted(Hub(), records) == []

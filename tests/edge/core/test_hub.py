@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fanwire_edge.core.hub import Hub, Lag
 from fanwire_edge.core.replay import Replay
-from tests.edge.core.pieces import JOBS, ORDERS, A, B, Recorder, place
+from tests.edge.core.pieces import JOBS, ORDERS, READABLE, A, B, Readable, Recorder, by_key, place
 
 
 def test_subscribing_twice_is_the_same_as_once() -> None:
@@ -17,10 +17,10 @@ def test_subscribing_twice_is_the_same_as_once() -> None:
     hub.subscribe(member, A)
     hub.subscribe(member, A)
 
-    assert (hub.by_key, hub.subscriptions) == ({A: {member: member.write}}, 1)
+    assert (by_key(hub), hub.subscriptions) == ({A: {member: member.write}}, 1)
     assert hub.unsubscribe(member, A) is True
     assert hub.unsubscribe(member, A) is False
-    assert (hub.by_key, hub.subscriptions) == ({}, 0)
+    assert (by_key(hub), hub.subscriptions) == ({}, 0)
 
 
 def test_who_leaves_is_on_nothing_and_the_others_stay() -> None:
@@ -31,7 +31,7 @@ def test_who_leaves_is_on_nothing_and_the_others_stay() -> None:
     hub.leave(leaving)
     hub.leave(leaving)
 
-    assert (hub.by_key, hub.subscriptions, leaving.keys) == ({A: {staying: staying.write}}, 1, set())
+    assert (by_key(hub), hub.subscriptions, leaving.keys) == ({A: {staying: staying.write}}, 1, ())
 
 
 def test_the_bytes_of_one_that_is_behind_go_to_its_lag() -> None:
@@ -42,17 +42,17 @@ def test_the_bytes_of_one_that_is_behind_go_to_its_lag() -> None:
 
     hub.hold(member, lag)
     hub.subscribe(member, B)
-    for sinks in hub.by_key.values():
+    for sinks in by_key(hub).values():
         sinks[member](b"abc")
     assert (member.writes, lag.size_bytes, hub.held) == ([], 6, 1)
 
     hub.release(member)
-    assert hub.by_key == {A: {member: member.write, other: other.write}, B: {member: member.write}}
+    assert by_key(hub) == {A: {member: member.write, other: other.write}, B: {member: member.write}}
     assert (member.lag, hub.held) == (None, 0)
 
     hub.hold(member, lag)
     hub.leave(member)
-    assert (member.lag, hub.held, hub.by_key) == (None, 0, {A: {other: other.write}})
+    assert (member.lag, hub.held, by_key(hub)) == (None, 0, {A: {other: other.write}})
 
 
 def test_the_places_of_a_lag_are_those_on_the_wire() -> None:
@@ -62,6 +62,71 @@ def test_the_places_of_a_lag_are_those_on_the_wire() -> None:
 
     assert Lag(0, positions, 0.0).places == positions
     assert Lag(0, positions, 0.0, replay=replay).places == {ORDERS: place(4), JOBS: place(9)}
+
+
+def test_who_is_alone_on_many_keys_has_one_mapping_for_all_of_them() -> None:
+    """Where somebody joins one of the keys, the others stay as they are; and so when that one leaves."""
+    hub = Hub()
+    first = Recorder(hub, {A})
+    second = Recorder(hub, {A})
+    for key in ("x", "y", "z"):
+        hub.subscribe(first, key)
+    assert by_key(hub)["x"] is by_key(hub)["y"] is by_key(hub)["z"]
+
+    hub.subscribe(second, "y")
+    hub.unsubscribe(first, "z")
+    assert by_key(hub) == {
+        A: {first: first.write, second: second.write},
+        "x": {first: first.write},
+        "y": {first: first.write, second: second.write},
+    }
+    hub.unsubscribe(second, "y")
+    hub.hold(first, Lag(0, {}, 0.0))
+    for sinks in by_key(hub).values():
+        sinks[first](b"abc")
+    assert (set(by_key(hub)), len(first.writes)) == ({A, "x", "y"}, 0)
+
+
+def test_a_member_may_be_on_hundreds_of_keys() -> None:
+    """Looking one up does not become slower with them; leaving takes off all."""
+    hub, keys = Hub(), [f"key-{number}" for number in range(40)]
+    member = Recorder(hub, keys)
+
+    for key in keys[:30]:
+        assert hub.unsubscribe(member, key)
+    assert (set(member.keys), len(member.keys), type(member.keys)) == (set(keys[30:]), 10, set)
+
+    hub.leave(member)
+    assert (by_key(hub), hub.subscriptions, len(member.keys)) == ({}, 0, 0)
+
+
+def test_who_speaks_different_dialects_stands_apart() -> None:
+    """A dialect that nobody speaks any more is gone; a channel counts once, whoever is on it."""
+    hub, other = Hub(), Readable("msgpack")
+    assert (hub.by_dialect, hub.channels) == ({}, 0)
+
+    first, second = Recorder(hub, {A, B}), Recorder(hub, {A}, other)
+    assert hub.by_dialect == {
+        READABLE: {A: {first: first.write}, B: {first: first.write}},
+        other: {A: {second: second.write}},
+    }
+    assert hub.channels == 2
+
+    hub.hold(second, Lag(0, {}, 0.0))
+    by_key(hub, other)[A][second](b"abc")
+    assert (second.writes, first.writes) == ([], [])
+    hub.leave(second)
+    assert (list(hub.by_dialect), hub.channels) == ([READABLE], 2)
+
+
+def test_one_that_is_on_nothing_may_be_behind() -> None:
+    """Until it has joined, there is nowhere that its bytes would go."""
+    hub, member = Hub(), Recorder()
+    hub.hold(member, Lag(0, {}, 0.0))
+
+    hub.subscribe(member, A)
+    by_key(hub)[A][member](b"abc")
+    assert member.writes == []
 
 
 steps = st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.sampled_from("+-x")))
@@ -84,5 +149,5 @@ def test_the_hub_is_the_inverse_of_its_members_keys(steps: list[tuple[int, str, 
             model = {pair for pair in model if pair[0] != number}
 
     assert {(n, key) for n, member in enumerate(members) for key in member.keys} == model
-    assert {(members.index(m), key) for key, on in hub.by_key.items() for m in on} == model  # type: ignore[arg-type]
-    assert (hub.subscriptions, all(hub.by_key.values())) == (len(model), True)
+    assert {(members.index(m), key) for key, on in by_key(hub).items() for m in on} == model  # type: ignore[arg-type]
+    assert (hub.subscriptions, all(by_key(hub).values())) == (len(model), True)

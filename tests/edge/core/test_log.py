@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fanwire_edge.core.follower import Loss
+from fanwire_edge.core.latest import KEY_BYTES, Latest
 from fanwire_edge.core.log import Log, Slice, Stretch
 from fanwire_edge.core.record import Record, gap_record
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.position import Position
-from tests.edge.core.pieces import ALL, JOBS, ORDERS, A, B, place, record
+from tests.edge.core.pieces import ALL, JOBS, ORDERS, A, B, gap_frame, place, record
 
 SIZE = record(1).size
 
@@ -150,7 +151,7 @@ def test_the_number_after_a_place_is_that_of_the_next_record_of_the_stream() -> 
 def test_memory_does_not_reach_back_over_a_gap() -> None:
     """What lies before it is told as lost, whatever of it is still there."""
     log = filled(10 * SIZE, record(1), record(2))
-    log.append(gap_record(Loss(ORDERS, GapReason.TRIMMED, place(2), place(6)), b"gap", 1))
+    log.append(gap_record(Loss(ORDERS, GapReason.TRIMMED, place(2), place(6)), gap_frame(), 1))
     log.append(record(7))
 
     assert [log.reaches(ORDERS, place(number)) for number in (2, 6, 7)] == [False, True, True]
@@ -185,5 +186,50 @@ def test_a_log_that_runs_for_long_stays_as_it_is() -> None:
         place(number) for number in range(log.first + 1, 5001)
     ]
     assert len(log._records) < 2200
-    assert len(log._index[A]._numbers) < 140
+    assert len(log._index[A]) < 140
     assert log.positions_at(4995) == {ORDERS: place(4995), JOBS: place(0)}
+
+
+@pytest.mark.parametrize(
+    ("keys", "start", "stop", "at_most", "begin"),
+    [
+        ((A,), 0, 6, 4, None),
+        ((A,), 0, 6, 3, 2),
+        ((A,), 0, 6, 1, 5),
+        ((A,), 1, 5, 1, 3),
+        ((A,), 1, 5, 2, None),
+        ((A, B), 0, 6, 4, 2),
+        # On two of its keys: it counts once.
+        ((A, B, ALL), 0, 6, 5, 1),
+        ((A, B, ALL), 0, 6, 6, None),
+        ((B, "nothing"), 0, 6, 1, 4),
+        (("nothing",), 0, 6, 1, None),
+    ],
+)
+def test_where_the_newest_begin_is_told_where_there_are_more(
+    keys: tuple[str, ...], start: int, stop: int, at_most: int, begin: int | None
+) -> None:
+    """Of the records under any of the keys, between two numbers; the evicted ones do not count."""
+    channels = ((A,), (B,), (A, ALL), (A,), (B, ALL), (A,))
+    records = [record(number, *each) for number, each in enumerate(channels, 1)]
+
+    assert filled(10 * SIZE, *records).newest(keys, start, stop, at_most) == begin
+
+
+def test_what_stands_for_older_records_is_known_while_it_is_there() -> None:
+    """It is charged against the budget too."""
+    latest = Latest(lambda channel: True)
+    log = Log(2 * SIZE + 2 * KEY_BYTES, latest)
+    records = [record(number, A if number < 3 else B) for number in range(1, 5)]
+    for each in records:
+        each.conflation_key = "k"
+    log.anchor(ORDERS, place(0))
+
+    for each in records[:2]:
+        log.append(each)
+    assert log.size_bytes == 2 * SIZE + KEY_BYTES
+    assert log.latest.replaces(records[0], records[0].slots[0])
+
+    for each in records[2:]:
+        log.append(each)
+    assert (log.first, log.size_bytes) == (2, 2 * SIZE + KEY_BYTES)

@@ -13,7 +13,7 @@ from fanwire_edge.core.record import Record, gap_record
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.position import Position
-from tests.edge.core.pieces import ALL, BROKER, JOBS, ORDERS, A, B, place, record
+from tests.edge.core.pieces import ALL, BROKER, JOBS, ORDERS, A, B, gap_frame, place, record
 
 STREAMS = (ORDERS, JOBS)
 KEYS = (A, B, ALL, "tenant:acme:resource:orders:*", "tenant:acme:resource:*", "gap:0", "nobody's")
@@ -90,7 +90,7 @@ def built(appends: list[Append], max_bytes: int) -> tuple[Log, Plain]:
             made = record(numbers[stream], *append.channels, stream=stream, payload="x" * append.size)
         else:
             loss = Loss(stream, GapReason.TRIMMED, place(before), place(numbers[stream]))
-            made = gap_record(loss, b"g" * append.size, 1)
+            made = gap_record(loss, gap_frame(), 1)
         log.append(made)
         plain.records.append(made)
         assert (log.first, log.next) == (plain.first, len(plain.records))

@@ -11,7 +11,7 @@ from fanwire_edge.core.page import Order, Page, RawPage
 from fanwire_edge.core.pages import Pages
 from fanwire_edge.core.portions import Shared
 from fanwire_edge.core.stream import Stream
-from tests.edge.core.pieces import JOBS, ORDERS, A, place
+from tests.edge.core.pieces import JOBS, ORDERS, READABLE, A, place
 from tests.edge.core.test_page import entry, numbers, raw
 
 PLENTY = 10**9
@@ -211,7 +211,7 @@ def test_so_much_is_remembered_of_what_was_seen(monkeypatch: pytest.MonkeyPatch)
 def test_everything_can_be_forgotten() -> None:
     """Also what was seen and what was joined: another broker's log is another one."""
     pages = holding(second(1000, "e"))
-    key = frozenset({A}), ORDERS, place(1), place(1), 1
+    key = frozenset({A}), ORDERS, place(1), place(1), 1, READABLE.wire
     pages.portions.put(key, Shared(b"frame", 1, 1))
     pages.clear()
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from fanwire_edge.core.portions import PortionKey, Portions, Shared
-from tests.edge.core.pieces import ORDERS, A, B, place
+from tests.edge.core.pieces import ORDERS, READABLE, A, B, Readable, place
 
 MB = 1024 * 1024
 
 
 def key(number: int, *channels: str) -> PortionKey:
     """The portion of one record, the entry *number*, on *channels*, A alone where none is named."""
-    return frozenset(channels or (A,)), ORDERS, place(number), place(number), 1
+    return frozenset(channels or (A,)), ORDERS, place(number), place(number), 1, READABLE.wire
 
 
 def shared(size: int) -> Shared:
@@ -26,6 +26,15 @@ def test_a_portion_is_found_for_the_same_records_and_channels_only() -> None:
 
     assert portions.get(key(1, B, A)) is kept
     assert [portions.get(other) for other in (key(1, A), key(2, A, B))] == [None, None]
+
+
+def test_a_portion_is_for_one_dialect() -> None:
+    """Who speaks another one is due other bytes of the same records."""
+    portions, kept, other = Portions(), shared(10), Readable("json")
+    portions.put(key(1), kept)
+
+    assert portions.get((*key(1)[:-1], READABLE.wire)) is kept
+    assert portions.get((*key(1)[:-1], other.wire)) is None
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,15 @@ def test_a_connection_is_joined_to_its_own_channels_in_the_contract_s_order() ->
     assert count_unjoined_roles(principal) == 0
 
 
+def test_names_that_many_are_on_are_kept_once() -> None:
+    """Thousands of connections of a tenant hold the same string."""
+    one, other = (server_joined(Principal(user, "acme", roles=("admin",)), user) for user in ("u-1", "u-2"))
+
+    assert (one[1], one[3]) == ("tenant:acme:role:admin", "tenant:acme:all")
+    assert one[1] is other[1]
+    assert one[3] is other[3]
+
+
 @pytest.mark.parametrize("role", ["", "two words", "a:b", "*", "über", "admin\n", "r" * 129])
 def test_a_role_that_is_no_segment_is_not_joined_and_counted(role: str) -> None:
     """It stays among the principal's roles, and no channel is made of it."""

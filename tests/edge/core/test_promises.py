@@ -20,7 +20,7 @@ from fanwire_edge.core.principal import Principal
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.commands import Command, Ping, Subscribe, Unsubscribe
 from fanwire_protocol.event import Event
-from tests.edge.core.memory_edge import MemoryEdge, MemoryMember
+from tests.edge.core.memory_edge import DIALECTS, MemoryEdge, MemoryMember
 from tests.edge.core.observer import Observer
 from tests.edge.core.pieces import event, texts_in
 
@@ -76,7 +76,8 @@ class World:
     def join(self, tenant: str, high_water: int) -> None:
         patterns = (f"tenant:{tenant}:resource:*",)
         principal = Principal("u-1", tenant, roles=("staff",), patterns=patterns)
-        self.members.append(MemoryMember(self.edge, principal, high_water))
+        dialect = DIALECTS[len(self.members) % len(DIALECTS)]
+        self.members.append(MemoryMember(self.edge, principal, high_water, dialect))
 
     def act(self, act: Act) -> None:
         member = self.members[act.member % len(self.members)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fanwire_edge.core.fanout import BATCH_BYTES
 from fanwire_edge.core.log import Log
 from fanwire_edge.core.reading import Portion, next_portion
-from fanwire_edge.core.record import Record
+from fanwire_edge.core.record import Record, Slot
 from tests.edge.core.pieces import ALL, A, B, record, text_of
 
 
@@ -55,3 +55,13 @@ def test_a_portion_looks_at_a_bounded_number_of_records() -> None:
 
     assert (first.frames, first.next) == (256, 256)
     assert (second.frames, second.next) == (44, 300)
+
+
+def test_what_later_frames_stand_for_is_skipped_and_counted() -> None:
+    """A frame without bytes; those of the record's other channels are sent."""
+    log = log_of(record(1, A, ALL), record(2, A), record(3, A))
+
+    def wire(record: Record, slot: Slot) -> bytes:
+        return b"" if slot.channel == A and record.seq < 2 else text_of(record, slot)
+
+    assert next_portion(log, {A, ALL}, 0, 3, wire) == Portion(f"<1001-0 {ALL}><1003-0 {A}>".encode(), 2, 3, 2)

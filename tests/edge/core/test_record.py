@@ -8,8 +8,9 @@ from fanwire_edge.core.follower import Loss
 from fanwire_edge.core.record import event_record, gap_key, gap_record, is_gap_key
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.codes import GapReason
-from fanwire_protocol.event import Event, encode_event
-from tests.edge.core.pieces import ALL, ORDERS, A, event, place, record
+from fanwire_protocol.event import encode_event
+from fanwire_protocol.frames import Frame, decode_frame
+from tests.edge.core.pieces import ALL, ORDERS, A, event, gap_frame, place, record
 
 
 def test_an_event_on_one_channel_carries_its_own_position() -> None:
@@ -30,23 +31,40 @@ def test_an_event_on_several_channels_carries_the_position_before_it() -> None:
     assert [slot.channel for slot in made.slots] == [A, ALL]
 
 
-def test_a_frame_is_encoded_once_and_again_from_the_brokers_bytes() -> None:
-    """The event is there until the fan-out is done; later the bytes of the broker are decoded again, and
-    what was decoded is not kept."""
-    happened = event(1, payload={"n": 1}, resource=("orders", "1"), to=("all",))
+def test_a_frame_is_made_of_the_brokers_bytes() -> None:
+    """For each slot and each encoding; what was decoded is not kept."""
+    fields = {"payload": {"n": 1}, "resource": ("orders", "1"), "to": ("all",), "correlation_id": "c-1"}
+    happened = event(1, **fields)
     made = event_record(ORDERS, place(1), place(0), (A, ALL), happened, encode_event(happened))
-    seen: list[tuple[Event, str, str]] = []
+    expected = [
+        Frame("changed", {"n": 1}, 1000, "e-1", channel, f"orders@{place(0)}", "c-1") for channel in (A, ALL)
+    ]
 
-    def encode(event: Event, channel: str, offset: str) -> bytes:
-        seen.append((event, channel, offset))
-        return channel.encode()
+    assert [decode_frame(made.encoded(slot, "json")) for slot in made.slots] == expected
+    assert [decode_frame(made.encoded(slot, "msgpack"), "msgpack") for slot in made.slots] == expected
+    assert made.fault is None
 
-    assert [made.wire(made.slots[0], encode) for _ in range(2)] == [A.encode()] * 2
-    made.event = None
-    assert [made.wire(made.slots[1], encode) for _ in range(2)] == [ALL.encode()] * 2
 
-    assert seen == [(happened, A, f"orders@{place(0)}"), (happened, ALL, f"orders@{place(0)}")]
-    assert made.event is None
+def test_an_event_that_turns_out_to_break_a_rule_becomes_no_frame() -> None:
+    """Which is seen only when its frame is made; the record says what is wrong."""
+    data = encode_event(event(1, resource=("orders", "1"), payload={"n": 1}))
+    made = event_record(ORDERS, place(1), place(0), (A,), event(1), data.replace(b"\xa1n\x01", b"\xa1n\xc1"))
+
+    assert made.encoded(made.slots[0], "json") == b""
+    assert made.fault == "$: not valid msgpack"
+
+
+def test_a_slot_keeps_the_bytes_of_each_dialect() -> None:
+    """Whatever it is that tells them apart; nothing is kept for one that nobody asked for."""
+    [slot] = record(1).slots
+    dialects = [object(), object(), object()]
+
+    assert [slot.data(dialect) for dialect in dialects] == [None] * 3
+    for number, dialect in enumerate(dialects):
+        slot.keep(dialect, b"%d" % number)
+        assert [slot.data(each) for each in dialects] == [
+            b"%d" % place if place <= number else None for place in range(3)
+        ]
 
 
 def test_a_record_is_charged_for_its_bytes_and_its_frames() -> None:
@@ -65,12 +83,12 @@ def test_a_record_is_charged_for_its_bytes_and_its_frames() -> None:
 )
 def test_a_gap_reaches_everyone_whom_the_stream_feeds(stream: Stream, keys: tuple[str, ...]) -> None:
     """The one partition of `system` feeds all."""
-    made = gap_record(Loss(stream, GapReason.TRIMMED, place(1), place(4)), b"gap", 3)
+    made = gap_record(Loss(stream, GapReason.TRIMMED, place(1), place(4)), told := gap_frame(), 3)
 
     [slot] = made.slots
     assert (slot.keys, slot.channel, made.position) == (keys, "", place(4))
     assert made.offset == f"{stream.topic}@{place(4)}"
-    assert made.wire(slot, lambda *_: b"never asked") == b"gap"
+    assert decode_frame(made.encoded(slot, "json")) == told
     assert made.is_gap
     assert not record(1).is_gap
 

@@ -265,3 +265,39 @@ def test_streams_of_one_topic_are_told_apart() -> None:
     replay = Replay(ON_A, {second: place(500)}, {second: place(900)})
 
     assert replayed(replay, log, history(raw(1000, entry(500)))) == [Step(missing=Missing(second, (1000, 0)))]
+
+
+def test_what_later_frames_stand_for_is_left_out_and_counted() -> None:
+    """And what was joined so for one connection is not given to others."""
+    log, pages = memory(record(1), record(2), record(3)), history()
+
+    def wire(found: Record, slot: Slot) -> bytes:
+        return b"" if found.seq < 2 else text_of(found, slot)
+
+    cursors, ends = {ORDERS: place(0)}, {ORDERS: place(3)}
+    conflated = Replay(ON_A, cursors, ends).step(log, pages, wire, is_conflated=True)
+
+    assert conflated == Step(frames((3, A)), 1, skipped=2)
+    assert pages.portions.size_bytes == 0
+
+
+def test_a_replay_can_leap_ahead() -> None:
+    """Where a place lies before its cursor, or is of another log, it goes on as before."""
+    log = memory(*map(record, range(1, 6)), record(1, stream=JOBS), record(2, stream=JOBS))
+    ends = {ORDERS: place(5), JOBS: place(2)}
+    other = Position(entry_id(3), OTHER_BROKER)
+
+    replay = Replay(ON_A, {ORDERS: place(1), JOBS: place(1)}, ends)
+    replay.leap({ORDERS: place(3), JOBS: place(0)})
+    assert replay.cursors == {ORDERS: place(3), JOBS: place(1)}
+    replay.leap({ORDERS: other, JOBS: place(2)})
+
+    assert replayed(replay, log, history()) == [Step(frames((4, A), (5, A)), 2)]
+
+
+def test_after_a_leap_the_page_of_the_new_place_is_looked_for() -> None:
+    """Not those that it would have gone through before."""
+    replay = Replay(ON_A, {ORDERS: place(1)}, {ORDERS: place(4000)})
+    replay.leap({ORDERS: place(2500)})
+
+    assert replayed(replay, memory(start=5000), history()) == [Step(missing=Missing(ORDERS, (3000, 0)))]

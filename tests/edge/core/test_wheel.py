@@ -81,9 +81,9 @@ def test_a_rider_that_left_is_asked_nothing() -> None:
     wheel.remove(Rider(expires_tick=99))
     turns = turned(wheel, 2)
 
-    assert turns == [Turn([], [], ()), Turn([], [other], (other,))]
+    assert turns == [Turn([], [], []), Turn([], [other], [other])]
     wheel.remove(other)
-    assert turned(wheel, 8) == [Turn([], [], ())] * 8
+    assert turned(wheel, 8) == [Turn([], [], [])] * 8
 
 
 def test_a_credential_ends_on_its_tick() -> None:
@@ -99,3 +99,25 @@ def test_a_credential_ends_on_its_tick() -> None:
     turns.append(wheel.turn())
 
     assert [set(turn.expired) for turn in turns] == [set(), {first, second}, set(), {late}]
+
+
+def test_after_a_stall_what_expired_meanwhile_ends_at_the_first_turn() -> None:
+    """All of it at once, by the clock and not by the turns; the time goes on from there."""
+    wheel: Wheel[Rider] = Wheel(10, 100, time=1000)
+    first, second, later = Rider(1003), Rider(1040), Rider(1052)
+    for rider in (first, second, later):
+        wheel.add(rider)
+
+    assert wheel.turn(passed=50).expired == [first, second]
+    assert (wheel.tick, wheel.time) == (1, 1050)
+    assert [turn.expired for turn in turned(wheel, 2)] == [[], [later]]
+
+
+def test_a_stall_of_ours_is_no_silence_of_theirs() -> None:
+    """Their signs of life were in the socket; silence is counted in turns, in which we listened."""
+    wheel: Wheel[Rider] = Wheel(3, 5)
+    rider = Rider()
+    wheel.add(rider)
+
+    assert wheel.turn(passed=60).silent == []
+    assert [bool(turn.silent) for turn in turned(wheel, 4)] == [False, False, False, True]

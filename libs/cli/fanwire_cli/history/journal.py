@@ -97,7 +97,7 @@ class Journal:
         match operation:
             case of.Publish():
                 event.begun = min(event.begun or operation.time, operation.time)
-                event.channels = operation.channels
+                event.channels, event.key = operation.channels, operation.key
             case of.Published():
                 event.acked = min(event.acked or operation.time, operation.time)
                 event.published = operation.position
@@ -108,6 +108,7 @@ class Journal:
             case of.Entry():
                 event.entries.append(operation.position)
                 event.channels = event.channels or operation.channels
+                event.key = event.key or operation.key
                 self.identities.hear(operation.position, operation.time)
 
     def _hear(self, operation: of.ClientOperation) -> None:

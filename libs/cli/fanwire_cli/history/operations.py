@@ -42,6 +42,7 @@ class Publish:
     tenant: str | None
     event_id: str
     channels: tuple[str, ...]
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Entry:
     event_id: str
     position: Position
     channels: tuple[str, ...] | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +157,13 @@ class GapSeen:
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """A `pong` came: everything up to *positions* was sent before."""
+    """A `pong` came: everything up to *positions* was sent before, but for *skipped* that later events
+    stand for."""
 
     time: int
     connection: str
     positions: Mapping[str, Position]
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class _Form:
 
 
 _FORMS: Mapping[str, _Form] = {
-    "publish": _Form(of.Publish, {**_EVENT_OF_PUBLISHER, "channels": _names}),
+    "publish": _Form(of.Publish, {**_EVENT_OF_PUBLISHER, "channels": _names}, {"key": _or_null(_text)}),
     "published": _Form(of.Published, {**_EVENT_OF_PUBLISHER, "position": _place}),
     "publish_failed": _Form(of.PublishFailed, {**_EVENT_OF_PUBLISHER, "definite": _flag}),
     "entry": _Form(
@@ -137,7 +137,7 @@ _FORMS: Mapping[str, _Form] = {
             "event_id": _text,
             "position": _place,
         },
-        {"channels": _names},
+        {"channels": _names, "key": _or_null(_text)},
     ),
     "authorized": _Form(
         of.Authorized, {"time": _integer, "client": _text, "tenant": _text, "channels": _names}
@@ -174,7 +174,9 @@ _FORMS: Mapping[str, _Form] = {
         {"from": _or_null(_place), "channel": _or_null(_text)},
         {"from": "start"},
     ),
-    "positions": _Form(of.Positions, {"time": _integer, "connection": _text, "positions": _places}),
+    "positions": _Form(
+        of.Positions, {"time": _integer, "connection": _text, "positions": _places}, {"skipped": _integer}
+    ),
     "closed": _Form(of.Closed, {"time": _integer, "connection": _text, "code": _integer}),
     "end": _Form(of.End, {"time": _integer, "client": _text}, {"until": _or_null(_integer)}),
     "revoke": _Form(

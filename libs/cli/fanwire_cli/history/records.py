@@ -23,6 +23,7 @@ class EventRecord:
     tenant: str | None
     event_id: str
     channels: tuple[str, ...] | None = None
+    key: str | None = None
     begun: int | None = None
     acked: int | None = None
     failed: bool = False
@@ -58,6 +59,13 @@ class EventRecord:
         elif own:
             for broker in {place.broker for place in self.seen_at}:
                 yield Position(own[-1].id, broker)
+
+    def is_behind(self, position: Position) -> bool:
+        """Tell whether all that was said of it under the broker of *position* puts it behind that place."""
+        said = [place.key for place in self.places() if place.broker == position.broker]
+        # Frames of one of several channels name the entry before.
+        is_later = all(place.key >= position.key for place in self.seen_at if place.broker == position.broker)
+        return bool(said) and min(said) > position.key and is_later
 
 
 class Step(NamedTuple):

@@ -10,10 +10,10 @@ and so does the session's end where it says by when all was due.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from fanwire_cli.history import operations as of
 from fanwire_cli.history.accuser import Accuser
+from fanwire_cli.history.conflation import Conflation, Hole
 from fanwire_cli.history.connection import Connection, Rights
 from fanwire_cli.history.gaps import Gaps
 from fanwire_cli.history.interests import Interests, Lane
@@ -27,15 +27,6 @@ _DUE = "was due by the end of the client, and no gap covers it"
 _PASSED = "what lies behind it was reached, and no gap covers it"
 
 
-@dataclass(frozen=True, slots=True)
-class _Hole:
-    """A pair that was passed: on which connection (None: at the end), by which line, and how."""
-
-    connection: Connection | None
-    line: int
-    text: str
-
-
 class Session:
     """The state of one client; `run` judges everything it did."""
 
@@ -46,11 +37,12 @@ class Session:
         self._rights = Rights()
         self._interests = Interests(truth)
         self._gaps = Gaps(truth)
+        self._conflation = Conflation(truth)
         self._connections: dict[str, Connection] = {}
         self._by_number: dict[int, Connection] = {}
         self._lanes: dict[tuple[int, int, str], list[Lane]] = {}
         self._got: dict[int, int] = {}
-        self._holes: dict[int, _Hole] = {}
+        self._holes: dict[int, Hole] = {}
         self.frames = 0
         self.repeats = 0
         self.told: set[int] = set()
@@ -137,7 +129,7 @@ class Session:
             return
         if step.is_repeat:
             text = "the client dropped it as a repeat and never had it"
-            self._holes[pair] = _Hole(connection, step.line, text)
+            self._holes[pair] = Hole(connection, step.line, text)
             return
         self._got[pair] = step.line
         hole = self._holes.pop(pair, None)
@@ -172,7 +164,7 @@ class Session:
             if self._gaps.cover(pair):
                 self.told.add(pair)
             else:
-                self._holes[pair] = _Hole(connection, line, _DUE if connection is None else _PASSED)
+                self._holes[pair] = Hole(connection, line, _DUE if connection is None else _PASSED)
 
     def _is_due(self, lane: Lane, pair: int, connection: Connection | None) -> bool:
         if lane.since is not None and (self._truth.event(pair).begun or 0) < lane.since:
@@ -223,6 +215,7 @@ class Session:
 
     def _on_positions(self, told: of.Positions, line: int) -> None:
         connection = self._connections[told.connection]
+        self._conflation.tell(told.connection, told.skipped, line)
         for lane in self._interests.lanes(connection.names):
             position = told.positions.get(lane.topic)
             if position is None:
@@ -253,7 +246,10 @@ class Session:
                 yield pair
 
     def _close_holes(self) -> None:
+        excused = self._conflation.excuse(self._holes)
         for pair, hole in self._holes.items():
+            if pair in excused:
+                continue
             name = None if hole.connection is None else hole.connection.told.connection
             if self._gaps.cover(pair):
                 kind, text = Kind.SKIPPED, "the gap that covers it came after a later event of its topic"

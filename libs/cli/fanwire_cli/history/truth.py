@@ -45,6 +45,7 @@ class Truth:
         self.connections = journal.connections
         self._number()
         self._index()
+        self._index_keys()
 
     # Numbers
 
@@ -109,6 +110,15 @@ class Truth:
             for name, lists in parts.items()
         }
 
+    def _index_keys(self) -> None:
+        self._conflated: dict[tuple[str, str | None, str, str], list[int]] = {}
+        # Where somebody is in doubt an event may have been in the log, and stand for others.
+        for pair in range(len(self._olds)):
+            event = self.event(pair)
+            if event.key is not None and event.exists:
+                place = event.topic, event.tenant, self.channel(pair), event.key
+                self._conflated.setdefault(place, []).append(pair)
+
     # What is asked about pairs
 
     def renumber(self, pair: int) -> int:
@@ -126,6 +136,14 @@ class Truth:
     def stream(self, pair: int) -> int:
         """Return the stream of a placed pair."""
         return self._streams[pair]
+
+    def successors(self, pair: int) -> Sequence[int]:
+        """Return the pairs of the same stream and channel with the same `key` that are later, or may be."""
+        event = self.event(pair)
+        if event.key is None:
+            return ()
+        same = self._conflated.get((event.topic, event.tenant, self.channel(pair), event.key), [])
+        return same[bisect_right(same, pair) :]
 
     def is_published(self, pair: int) -> bool:
         """Tell whether the event may be delivered on that channel."""
@@ -157,7 +175,11 @@ class Truth:
 
     def first_after(self, pairs: Sequence[int], position: Position) -> int:
         """Return the index of the first of *pairs* after *position*."""
-        return bisect_right(pairs, self.key(position), key=self._keys.__getitem__)
+        index = bisect_right(pairs, self.key(position), key=self._keys.__getitem__)
+        # A publisher's stamp may be a broker too old; where others met the event under this one, that counts.
+        while index and self.event(pairs[index - 1]).is_behind(position):
+            index -= 1
+        return index
 
     def is_up_to(self, pair: int, position: Position) -> bool:
         """Tell whether the event lies at or before *position*, in doubt not."""
@@ -171,11 +193,14 @@ class Truth:
 
     def is_between(self, pair: int, start: Position | None, to: Position) -> bool:
         """Tell whether start < event ≤ to, in doubt so: a publisher's stamp may be a broker too old."""
-        key = self._keys[pair]
+        key, event = self._keys[pair], self.event(pair)
         if (start is None or self.key(start) < key) and key <= self.key(to):
             return True
-        places = self.event(pair).places()
-        return any((start is None or start.key < place.key) and place.key <= to.key for place in places)
+        if start is not None and start.broker != to.broker and event.is_behind(start):
+            return not event.is_behind(to)
+        return any(
+            (start is None or start.key < place.key) and place.key <= to.key for place in event.places()
+        )
 
     def of_topic(self, topic: str, start: Position | None, to: Position) -> Iterator[int]:
         """Yield the pairs of a topic between two positions, whoever's they are."""

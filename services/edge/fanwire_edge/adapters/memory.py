@@ -18,6 +18,9 @@ from fanwire_protocol.position import BEGINNING
 
 __all__ = ["MemoryArchive", "MemoryBroker", "MemoryRegistry", "MemoryTail"]
 
+# How long an announcement holds.
+READER_SECONDS = 15
+
 
 @dataclass(slots=True)
 class _Log:
@@ -51,6 +54,7 @@ class MemoryBroker:
         self.is_running = True
         self.topics: set[str] = set()
         self.partitions: int | None = None
+        self.announced: dict[str, float] = {}
         self._logs: dict[Stream, _Log] = {}
         self.readers: set[asyncio.Event] = set()
 
@@ -88,6 +92,7 @@ class MemoryBroker:
         self.stop()
         self._logs.clear()
         self.topics.clear()
+        self.announced.clear()
         self.identity, self.partitions, self.is_running = secrets.token_hex(20), None, True
 
     def log(self, stream: Stream) -> _Log:
@@ -205,3 +210,10 @@ class MemoryRegistry(_Connected):
         """Return the registered topics."""
         self._connect()
         return frozenset(self._broker.topics)
+
+    async def announce(self, reader: str) -> int:
+        """Return the number of readers that announced themselves of late, *reader* among them."""
+        self._connect()
+        announced, now = self._broker.announced, time.monotonic()
+        announced[reader] = now
+        return sum(now - at <= READER_SECONDS for at in announced.values())

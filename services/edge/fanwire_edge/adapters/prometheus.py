@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
+from prometheus_client import generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -15,19 +16,23 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from fanwire_edge.core.tally import LATENCY_BUCKETS_MS, Gauges, Tally
+from fanwire_edge.core.totals import Families, Family
 
-__all__ = ["EdgeCollector", "edge_registry"]
+__all__ = ["EdgeCollector", "exposition", "families"]
 
 
 _GAUGES = {
+    "workers_ready": "Processes that read from the broker and take connections.",
     "connections_active": "WebSocket connections that are open.",
     "connections_behind": "Connections that read the log because they are behind.",
+    "buffered_bytes": "Bytes in the transports of connections that are behind or closing.",
     "subscriptions": "Subscriptions, those of the server's channels included.",
     "channels_active": "Channels and patterns with a subscriber.",
     "log_bytes": "Bytes that the log in memory is charged with.",
     "log_records": "Records that the log in memory holds.",
     "history_bytes": "Bytes of pages of history in memory.",
     "tail_reading": "1 while the broker is being read.",
+    "tail_readers": "Tails on the broker, this one included.",
     "tail_lag_seconds": "Seconds since the broker last answered a read.",
 }
 
@@ -48,6 +53,8 @@ class EdgeCollector(Collector):
         yield GaugeMetricFamily("fanwire_tasks", "asyncio tasks of the process.", value=tasks)
         reads = "Pages of history read from the broker."
         yield CounterMetricFamily("fanwire_history_reads", reads, value=gauges.history_reads)
+        # Those who end are counted by who outlives them.
+        yield CounterMetricFamily("fanwire_worker_restarts", "Workers that ended.", value=0)
         yield from self._counters()
         yield self._latency()
 
@@ -60,6 +67,7 @@ class EdgeCollector(Collector):
             "events_unroutable": ("Events that map to no channel.", tally.events_unroutable),
             "events_repeated": ("Events that stand in the log twice.", tally.events_repeated),
             "frames_out": ("Event frames written.", tally.frames_out),
+            "frames_skipped": ("Event frames that later ones stand for.", tally.frames_skipped),
             "bytes_out": ("Bytes of event frames written.", tally.bytes_out),
             "batches": ("Batches fanned out.", tally.batches),
             "commands": ("Commands carried out or refused.", tally.commands),
@@ -74,7 +82,8 @@ class EdgeCollector(Collector):
             "handshakes": ("Requests for a WebSocket by result.", "result", tally.handshakes),
             "errors_out": ("Error frames written.", "code", tally.errors_out),
             "resumes": ("Requests to resume by result.", "result", tally.resumes),
-            "gaps": ("Gaps found in the log.", "reason", tally.gaps),
+            "gaps": ("Gaps told.", "reason", tally.gaps),
+            "connections_cut": ("Connections cut because they read too slowly.", "reason", tally.cuts),
         }
         for name, (text, label, values) in labelled.items():
             family = CounterMetricFamily(f"fanwire_{name}", text, labels=[label])
@@ -94,8 +103,35 @@ class EdgeCollector(Collector):
         )
 
 
-def edge_registry(tally: Tally, gauges: Callable[[], Gauges]) -> CollectorRegistry:
-    """Return a registry that holds the metrics of one edge."""
+class _Given(Collector):
+    """Shows families as they are."""
+
+    def __init__(self, given: Families) -> None:
+        self._given = given
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._given:
+            metric = Metric(family.name, family.text, family.kind)
+            for (name, labels), value in family.samples.items():
+                metric.add_sample(name, dict(labels), value)
+            yield metric
+
+
+def exposition(given: Families) -> bytes:
+    """Return *given* as Prometheus reads it."""
     registry = CollectorRegistry()
-    registry.register(EdgeCollector(tally, gauges))
-    return registry
+    registry.register(_Given(given))
+    return generate_latest(registry)
+
+
+def families(collector: Collector) -> list[Family]:
+    """Return all that *collector* shows, as values."""
+    return [
+        Family(
+            metric.name,
+            metric.documentation,
+            metric.type,
+            {(sample.name, tuple(sample.labels.items())): sample.value for sample in metric.samples},
+        )
+        for metric in collector.collect()
+    ]

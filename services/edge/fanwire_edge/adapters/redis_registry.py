@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from fanwire_edge.adapters.redis_wire import reason_of
 from fanwire_edge.ports import TailLost
-from fanwire_protocol.keys import config_key, topics_key
+from fanwire_protocol.keys import config_key, readers_key, topics_key
 from fanwire_protocol.settings import SettingError
 
 __all__ = ["RedisRegistry"]
@@ -21,6 +21,8 @@ __all__ = ["RedisRegistry"]
 REPLY_SECONDS = 2.0
 _PARTITIONS = "partitions"
 MAX_PARTITIONS = 1024
+# Readers announce themselves every five seconds; who missed three in a row is gone.
+READER_SECONDS = 15
 # Writing to a connection that was reset a moment ago is a RuntimeError under uvloop, and no OSError.
 _BROKEN = (RedisError, OSError, TimeoutError, RuntimeError)
 
@@ -62,6 +64,17 @@ class RedisRegistry:
         async with _mapped_errors():
             names = await self._redis.smembers(topics_key(self._prefix))
         return frozenset(name.decode(errors="replace") for name in names if isinstance(name, bytes))
+
+    async def announce(self, reader: str) -> int:
+        """Return the number of readers that announced themselves of late, *reader* among them."""
+        key = readers_key(self._prefix)
+        async with _mapped_errors():
+            # By the broker's clock, which is the same for all.
+            now, _ = await self._redis.time()
+            await self._redis.zadd(key, {reader: now})
+            await self._redis.expire(key, 2 * READER_SECONDS)
+            await self._redis.zremrangebyscore(key, "-inf", now - READER_SECONDS)
+            return int(await self._redis.zcard(key))
 
     async def close(self) -> None:
         """Drop the connection."""

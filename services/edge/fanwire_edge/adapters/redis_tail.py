@@ -12,6 +12,7 @@ from fanwire_edge.adapters.redis_wire import (
     entry_of,
     identity_of,
     info_of,
+    packed,
 )
 from fanwire_edge.core.follower import ReadReply, ReadRequest
 from fanwire_edge.core.stream import Entry, Stream, StreamInfo
@@ -19,6 +20,7 @@ from fanwire_edge.core.stream import Entry, Stream, StreamInfo
 __all__ = ["RedisTail"]
 
 REPLY_SECONDS = 2.0
+_IDENTIFY = packed(("INFO", "replication"))
 
 
 class RedisTail:
@@ -26,6 +28,8 @@ class RedisTail:
 
     def __init__(self, url: str, prefix: str) -> None:
         self._wire = RedisWire(url, prefix)
+        # For each stream the last proof that was asked for: the entry, and the command.
+        self._proofs: dict[Stream, tuple[str, bytes]] = {}
 
     async def connect(self) -> str:
         """Connect anew and return the broker's identity."""
@@ -46,17 +50,18 @@ class RedisTail:
         Redis carries out what stands behind a blocking read when that has ended, so that an old cursor
         which is still there then was there at the read.
         """
-        proofs = [(s, entry_id) for s, entry_id in request.cursors.items() if s in request.prove]
-        commands: list[Command] = [("INFO", "replication")] if request.identify else []
-        commands.append(self._xread(request))
-        for stream, entry_id in proofs:
-            commands.append(("XRANGE", self._wire.key(stream), entry_id, entry_id, "COUNT", 1))
+        cursors, prove = request.cursors, request.prove
+        proofs = [stream for stream in cursors if stream in prove]
+        commands = [self._read_command(request)]
+        if request.identify:
+            commands.insert(0, _IDENTIFY)
+        commands += [self._proof(stream, cursors[stream]) for stream in proofs]
         seconds = REPLY_SECONDS + (request.block_ms or 0) / 1000
-        replies = await self._wire.exchange(commands, seconds)
+        replies = await self._wire.ask(b"".join(commands), len(commands), seconds)
         identity = identity_of(replies.pop(0)) if request.identify else None
         entries = self._entries(request, replies.pop(0))
         unproven = frozenset(
-            stream for (stream, _), found in zip(proofs, replies, strict=True) if not checked(found)
+            [stream for stream, found in zip(proofs, replies, strict=True) if not checked(found)]
         )
         return ReadReply(identity, unproven, entries)
 
@@ -64,10 +69,18 @@ class RedisTail:
         """Drop the connection."""
         await self._wire.close()
 
-    def _xread(self, request: ReadRequest) -> Command:
+    def _read_command(self, request: ReadRequest) -> bytes:
         block = () if request.block_ms is None else ("BLOCK", request.block_ms)
-        keys = [self._wire.key(stream) for stream in request.cursors]
-        return ("XREAD", "COUNT", request.count, *block, "STREAMS", *keys, *request.cursors.values())
+        keys = map(self._wire.key, request.cursors)
+        return packed(("XREAD", "COUNT", request.count, *block, "STREAMS", *keys, *request.cursors.values()))
+
+    def _proof(self, stream: Stream, entry_id: str) -> bytes:
+        """Return the command that looks for an entry; most streams stand where they stood before."""
+        known = self._proofs.get(stream)
+        if known is None or known[0] != entry_id:
+            command = packed(("XRANGE", self._wire.key(stream), entry_id, entry_id, "COUNT", 1))
+            self._proofs[stream] = known = entry_id, command
+        return known[1]
 
     def _entries(self, request: ReadRequest, reply: Any) -> Mapping[Stream, Sequence[Entry]]:
         found = checked(reply)

@@ -1,16 +1,18 @@
 """The wire to Redis: pipelines over one connection, nothing repeated behind our back.
 
-It speaks through redis-py's connection rather than through its client, because one pipeline must hold
-proofs, identity and a blocking read, and because a read that fails must never be repeated unseen.
-redis-py's defaults retry every command ten times.
+redis-py knows URLs, TLS and how to log in, and makes the connection; then its transport is taken over. One
+pipeline must hold proofs, identity and a blocking read, a read that fails must never be repeated unseen,
+and every event pays for what lies between the socket and here: redis-py's streams, timeouts and replies
+cost more than the rest of an event together.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
+import hiredis
 from hiredis import pack_command
 from redis.asyncio import Connection, ConnectionPool
 from redis.asyncio.retry import Retry
@@ -21,13 +23,13 @@ from fanwire_edge.core.stream import CONTROL, Entry, Stream, StreamInfo
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.keys import ENTRY_FIELD, control_key, stream_key
 
-__all__ = ["Command", "RedisWire", "checked", "entry_of", "identity_of", "info_of", "reason_of"]
+__all__ = ["Command", "RedisWire", "checked", "entry_of", "identity_of", "info_of", "packed", "reason_of"]
 
-T = TypeVar("T")
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
 CONNECT_SECONDS = 2.0
 _MAX_REASON = 200
+_INCOMPLETE = object()
 # Writing to a connection that was reset a moment ago is a RuntimeError under uvloop, and no OSError.
 _BROKEN = (RedisError, OSError, TimeoutError, RuntimeError)
 
@@ -51,19 +53,28 @@ class RedisWire:
         self._pool.connection_kwargs.update(decode_responses=False, socket_timeout=None)
         # Refuses at once what will never connect: options that are none.
         self._pool.make_connection()  # type: ignore[no-untyped-call]
-        self._connection: Connection | None = None
+        self._link: _Link | None = None
         self._keys: dict[Stream, bytes] = {}
 
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection that no exchange has failed on."""
-        return self._connection is not None
+        return self._link is not None
 
     async def connect(self) -> None:
         """Connect anew. Raises TailLost."""
         await self.close()
-        self._connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
-        await self._within(CONNECT_SECONDS, self._connection.connect())
+        connection: Connection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.connect()  # type: ignore[no-untyped-call]
+            self._link = _Link(connection)
+        except _BROKEN as error:
+            await connection.disconnect(nowait=True)
+            raise TailLost(reason_of(error)) from error
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
 
     async def exchange(self, commands: Sequence[Command], seconds: float) -> list[Any]:
         """Send *commands* in one pipeline and return their replies, an error of one being its reply.
@@ -71,16 +82,30 @@ class RedisWire:
         Raises TailLost where they are not all there in time; the connection is given up then, and so it
         is where the exchange is cancelled.
         """
-        connection = self._connection
-        if connection is None:
+        return await self.ask(b"".join(map(packed, commands)), len(commands), seconds)
+
+    async def ask(self, commands: bytes, count: int, seconds: float) -> list[Any]:
+        """Do what `exchange` does with *count* commands that are packed already."""
+        link = self._link
+        if link is None:
             raise TailLost("not connected")
-        return await self._within(seconds, _exchange(connection, commands))
+        if not count:
+            return []
+        try:
+            return await link.ask(commands, count, seconds)
+        except _BROKEN as error:
+            await self.close()
+            raise TailLost(reason_of(error)) from error
+        except BaseException:
+            # A cancelled read leaves replies on the wire; the connection cannot be used again.
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Drop the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
     def key(self, stream: Stream) -> bytes:
         """Return the key of *stream*."""
@@ -90,32 +115,90 @@ class RedisWire:
             self._keys[stream] = key = name.encode()
         return key
 
-    async def _within(self, seconds: float, exchange: Awaitable[T]) -> T:
+
+class _Link(asyncio.Protocol):
+    """A connection that redis-py has made: whole pipelines out, all of their replies in, no streams."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE, replyError=ResponseError)
+        self._waiting: asyncio.Future[list[Any]] | None = None
+        self._count = 0
+        self._replies: list[Any] = []
+        self._deadline = 0.0
+        # One timer for all exchanges, for one each would cost more than the exchange.
+        self._alarm: asyncio.TimerHandle | None = None
+        # Kept, because it closes the transport when it is forgotten; redis-py's connection would too.
+        writer, connection._writer = connection._writer, None
+        assert writer is not None, "redis-py says that it is connected"
+        connection._reader = None
+        self._writer = writer
+        self._transport: Any = writer.transport
+        self._transport.set_protocol(self)
+
+    async def ask(self, commands: bytes, count: int, seconds: float) -> list[Any]:
+        """Send *commands* and return their *count* replies; raises OSError and TimeoutError."""
+        if self._transport.is_closing():
+            raise ConnectionResetError("the broker has closed the connection")
+        self._waiting = waiting = self._loop.create_future()
+        self._count, self._replies = count, []
+        self._deadline = self._loop.time() + seconds
+        if self._alarm is None or self._alarm.when() > self._deadline:
+            self._set_alarm()
+        self._transport.write(commands)
         try:
-            async with asyncio.timeout(seconds):
-                return await exchange
-        except _BROKEN as error:
-            await self.close()
-            raise TailLost(reason_of(error)) from error
-        except BaseException:
-            # A cancelled read leaves replies on the wire; the connection cannot be used again.
-            await self.close()
-            raise
+            replies: list[Any] = await waiting
+        finally:
+            self._waiting = None
+        return replies
+
+    def close(self) -> None:
+        """Drop the connection at once."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the broker sent (called by the transport)."""
+        reader, replies = self._reader, self._replies
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _INCOMPLETE:
+                if type(reply) is not hiredis.PushNotification:
+                    replies.append(reply)
+        except hiredis.HiredisError as error:
+            self._fail(ConnectionError(f"the broker's answer is no RESP: {error}"))
+        if len(replies) == self._count and self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(replies)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell who waits (called by the transport)."""
+        self._fail(exc or ConnectionResetError("the broker has closed the connection"))
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self._deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._waiting is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_alarm()
+        else:
+            self._fail(TimeoutError("the broker did not answer in time"))
+
+    def _fail(self, problem: Exception) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(problem)
 
 
-async def _exchange(connection: Connection, commands: Sequence[Command]) -> list[Any]:
+def packed(command: Command) -> bytes:
+    """Return *command* as it goes over the wire."""
     # redis-py's own packing is pure Python and costs more than the rest of the round trip.
-    packed = [pack_command(command) for command in commands]  # type: ignore[arg-type]  # takes any length
-    await connection.send_packed_command(packed)
-    return [await _reply(connection) for _ in commands]
-
-
-async def _reply(connection: Connection) -> Any:
-    """Return one reply; an error of the command is a value, so that the replies behind it are read too."""
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error
+    data: bytes = pack_command(command)  # type: ignore[arg-type]  # takes any length
+    return data
 
 
 def reason_of(error: Exception) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "error",
     "gap",
     "lost",
+    "ping",
     "pong",
     "subscribed",
     "unsubscribed",
@@ -101,9 +102,18 @@ def unsubscribed(channels: Sequence[str], reason: str, reply_to: ReplyTo) -> Ans
     return Answer("unsubscribed", {"channels": channels, "reason": reason}, reply_to=reply_to)
 
 
-def pong(positions: Mapping[str, str], reply_to: ReplyTo) -> Answer:
-    """Answer a ping with what was put on this connection's wire."""
-    return Answer("pong", {"positions": positions}, reply_to=reply_to)
+def ping(positions: Mapping[str, str]) -> Answer:
+    """Ask for a sign of life where it can be seen, and tell what was put on this connection's wire."""
+    return Answer("ping", {"positions": positions})
+
+
+def pong(positions: Mapping[str, str], reply_to: ReplyTo, skipped: int = 0) -> Answer:
+    """Answer a ping with what was put on this connection's wire, and how much was left out of it because
+    later events stand for it."""
+    payload: dict[str, JsonValue] = {"positions": positions}
+    if skipped:
+        payload["skipped"] = skipped
+    return Answer("pong", payload, reply_to=reply_to)
 
 
 def error(

@@ -78,5 +78,5 @@ def is_continuous(cursor: Cursor, entries: Sequence[Entry], info: StreamInfo) ->
 
 def order_of(entry_id: str) -> tuple[int, int]:
     """Return the numbers by which Redis orders entry ids."""
-    time_ms, _, sequence = entry_id.partition("-")
+    time_ms, sequence = entry_id.split("-")
     return int(time_ms), int(sequence)

@@ -7,10 +7,12 @@ was given before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from types import MappingProxyType
 from typing import TypeAlias
 
 from fanwire_edge.core.record import Record, Slot
+from fanwire_edge.core.standpoint import Kept
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.position import Position
 
@@ -20,6 +22,8 @@ Places: TypeAlias = Mapping[Stream, Position]
 # For channels and patterns the places after which everything was given.
 Given: TypeAlias = Mapping[str, Places]
 
+_NOTHING: Mapping[str, Places] = MappingProxyType({})
+
 
 class Coverage:
     """The coverage of one connection, which the server put on its channels at *joined_at*."""
@@ -28,38 +32,43 @@ class Coverage:
 
     def __init__(self, joined_at: Places) -> None:
         self._joined_at = joined_at
-        # The channels that it asked for, and those that were resumed.
-        self._begun: dict[str, Places] = {}
+        # The channels that it asked for later than that, and those that were resumed.
+        self._begun: Mapping[str, Places] = _NOTHING
 
     def begin(self, keys: Iterable[str], places: Places) -> None:
         """Note that *keys*, which the connection was not on, are given after *places*."""
-        self._begun.update(dict.fromkeys(keys, places))
+        if places is not self._joined_at:
+            self._begun = {**self._begun, **dict.fromkeys(keys, places)}
 
-    def end(self, keys: Iterable[str]) -> None:
+    def end(self, keys: Collection[str]) -> None:
         """Note that the connection is on *keys* no more."""
-        for key in keys:
-            self._begun.pop(key, None)
+        if not self._begun.keys().isdisjoint(keys):
+            left = {key: places for key, places in self._begun.items() if key not in keys}
+            self._begun = left or _NOTHING
 
     def resume(self, keys: Iterable[str], starts: Places) -> None:
         """Note that *keys* are given after *starts* too."""
-        for key in keys:
-            places = self._begun.get(key, self._joined_at)
-            self._begun[key] = {**places, **_further_back(starts, places)}
+        extended = _once_each(lambda places: _extended(places, starts))
+        resumed = {key: extended(self._begun.get(key, self._joined_at)) for key in keys}
+        self._begun = {**self._begun, **resumed}
 
     def lose(self, stream: Stream, end: Position) -> None:
         """Note that events of *stream* up to *end* were told of as missing: they were not given."""
-        ends = {stream: end}
-        self._joined_at = _behind_gaps(self._joined_at, ends)
-        self._begun = {key: _behind_gaps(places, ends) for key, places in self._begun.items()}
+        behind = _once_each(lambda places: _behind_gaps(places, {stream: end}))
+        begun = {key: behind(places) for key, places in self._begun.items()}
+        self._joined_at = behind(self._joined_at)
+        self._begun = begun or _NOTHING
 
-    def given(self, on: Set[str], asked: Set[str], new: Set[str], gaps: Places) -> Given:
+    def given(self, on: Collection[str], asked: Set[str], new: Set[str], gaps: Places) -> Given:
         """Return what a connection *on* these keys may have been given of *asked*, of which some are *new*.
 
         Frames of a resource channel may have come by a pattern, and the other way round. *gaps* are the
         ends of the last ones that everybody was told of.
         """
         relevant = (asked | {key for key in on if key.split(":")[2:3] == ["resource"]}) - new
-        return {key: _behind_gaps(self._begun.get(key, self._joined_at), gaps) for key in relevant}
+        # A dictionary, because it is asked about every record of a replay.
+        behind = _once_each(lambda places: _behind_gaps(dict(places), gaps))
+        return {key: behind(self._begun.get(key, self._joined_at)) for key in relevant}
 
 
 def is_given(given: Given, record: Record, slot: Slot) -> bool:
@@ -75,6 +84,26 @@ def _is_behind(places: Places, record: Record) -> bool:
     return record.position.key > place.key
 
 
+def _once_each(change: Callable[[Places], Places]) -> Callable[[Places], Places]:
+    """Return *change*, which is made once for all channels that were given from the same places on."""
+    made: dict[int, Places] = {}
+
+    def changed(places: Places) -> Places:
+        found = made.get(id(places))
+        if found is None:
+            made[id(places)] = found = change(places)
+        return found
+
+    return changed
+
+
+def _extended(places: Places, starts: Places) -> Places:
+    further = _further_back(starts, places)
+    if not further:
+        return places
+    return places.moved(further) if isinstance(places, Kept) else {**places, **further}
+
+
 def _behind_gaps(places: Places, gaps: Places) -> Places:
     lost = {
         stream: end
@@ -85,8 +114,8 @@ def _behind_gaps(places: Places, gaps: Places) -> Places:
 
 
 def _further_back(starts: Places, places: Places) -> Places:
-    return {
-        stream: start
-        for stream, start in starts.items()
-        if stream not in places or places[stream].broker != start.broker or start.key < places[stream].key
-    }
+    return {stream: start for stream, start in starts.items() if _is_further(start, places.get(stream))}
+
+
+def _is_further(start: Position, place: Position | None) -> bool:
+    return place is None or place.broker != start.broker or start.key < place.key

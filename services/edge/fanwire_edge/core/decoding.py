@@ -1,4 +1,8 @@
-"""Decoding: from the broker's entries to records, the broken ones set aside."""
+"""Decoding: from the broker's entries to records, the broken ones set aside.
+
+Only what routes an event is looked at here. Whether the rest of it keeps the rules is seen when somebody
+wants it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fanwire_edge.core.continuity import order_of
-from fanwire_edge.core.duplicates import digest_of
-from fanwire_edge.core.mapper import channels_of
-from fanwire_edge.core.record import Record, event_record
+from fanwire_edge.core.duplicates import digest_of, shortened
+from fanwire_edge.core.record import Record
+from fanwire_edge.core.route import Route, id_of, route_of, route_to
 from fanwire_edge.core.stream import Entry, Stream
 from fanwire_protocol.codec import InvalidData
-from fanwire_protocol.event import Event, decode_event
+from fanwire_protocol.event import ID_FIELD, decode_event
 from fanwire_protocol.position import Position
 
 __all__ = ["Decoded", "IsRepeated", "decode_entries", "remember_entries"]
@@ -39,36 +43,43 @@ def decode_entries(
     An entry that breaks the contract is listed with its id and the reason, and stops nothing.
     """
     found = Decoded()
-    for entry in entries:
-        position = Position(entry.id, before.broker)
+    records, broker, before_id = found.records, before.broker, before.id
+    for entry_id, data in entries:
         try:
-            event, channels = _event(stream, entry.data)
+            route, digest = _routed(stream.topic, data)
         except InvalidData as problem:
-            found.invalid.append((entry.id, str(problem)))
+            found.invalid.append((entry_id, str(problem)))
         else:
-            if is_repeated(stream, digest_of(event.tenant, event.id), *position.key):
+            order = order_of(entry_id)
+            if is_repeated(stream, digest, *order):
                 found.repeated += 1
-            elif not channels:
+            elif not route.keys:
                 found.unroutable += 1
             else:
-                raw = entry.data or b""
-                found.records.append(event_record(stream, position, before, channels, event, raw))
-        before = position
+                records.append(Record(stream, entry_id, order, broker, before_id, route, data or b""))
+        before_id = entry_id
     return found
 
 
 def remember_entries(stream: Stream, entries: Iterable[Entry], is_repeated: IsRepeated) -> None:
     """Let *is_repeated* know the events of *entries*, as if they had been decoded."""
-    for entry in entries:
+    for entry_id, data in entries:
         try:
-            event, _ = _event(stream, entry.data)
+            _, digest = _routed(stream.topic, data)
         except InvalidData:
             continue
-        is_repeated(stream, digest_of(event.tenant, event.id), *order_of(entry.id))
+        is_repeated(stream, digest, *order_of(entry_id))
 
 
-def _event(stream: Stream, data: bytes | None) -> tuple[Event, tuple[str, ...]]:
+def _routed(topic: str, data: bytes | None) -> tuple[Route, bytes]:
+    """Return where an event goes, and what stands for it among the duplicates; raises InvalidData."""
     if data is None:
         raise InvalidData("has no field `e`", "entry")
+    at = data.find(ID_FIELD)
+    route = route_of(topic, data[:at]) if at > 0 else None
+    if route is not None:
+        event_id = id_of(data, at, route.behind)
+        if event_id is not None:
+            return route, shortened(route.tenant_bytes + event_id)
     event = decode_event(data)
-    return event, channels_of(stream.topic, event)
+    return route_to(topic, event), digest_of(event.tenant, event.id)

@@ -72,11 +72,13 @@ class Outcome:
 
 @dataclass(slots=True)
 class Session:
-    """What the desk knows of one connection; `mistakes` counts those in a row."""
+    """What the desk knows of one connection; `mistakes` counts those in a row, `skipped` the frames that
+    later ones stand for since the last `pong`."""
 
     client_id: str
     principal: Principal
     mistakes: int = 0
+    skipped: int = 0
 
 
 class Desk:
@@ -117,7 +119,8 @@ class Desk:
             case Unsubscribe(channels, reply_to):
                 return self._unsubscribe(member, channels, reply_to)
             case Ping(reply_to):
-                return Outcome([answers.pong(place().positions, reply_to)])
+                skipped, session.skipped = session.skipped, 0
+                return Outcome([answers.pong(place().positions, reply_to, skipped)])
             case Pong():
                 return Outcome([])
         message = "this edge does not offer it; known here: subscribe, unsubscribe, ping, pong"

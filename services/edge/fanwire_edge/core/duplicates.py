@@ -3,8 +3,8 @@
 Theory of operation. An entry is a copy where the same event stands in the topic's log already, at most the
 window's length before it, delivered or a copy itself. So what becomes of an entry depends on nothing but
 the log of the window before it, and every edge, live or replaying, whenever it started, comes to the same
-answer. The window is measured in the log's own time. What is kept of an event is a digest of 128 bits and
-its places; generations are dropped whole.
+answer. The window is measured in the log's own time. What is kept of an event is its tenant and id, or a
+digest where they are long, and its places; generations are dropped whole.
 """
 
 from __future__ import annotations
@@ -16,18 +16,30 @@ from typing import Protocol
 
 from fanwire_edge.core.stream import Stream
 
-__all__ = ["Duplicates", "Known", "Seen", "digest_of", "number_of"]
+__all__ = ["Duplicates", "Known", "Seen", "digest_of", "number_of", "shortened"]
 
 _GENERATIONS = 4
 _SEQUENCE_BITS = 20
 _MAX_SEQUENCE = (1 << _SEQUENCE_BITS) - 1
 # No window is shorter than a second.
 _SHORTEST = 1000 << _SEQUENCE_BITS
+# A tenant and a UUID fit.
+_MAX_DIGEST_BYTES = 80
 
 
 def digest_of(tenant: str | None, event_id: str) -> bytes:
     """Return what stands for an event."""
-    return blake2b(f"{tenant or ''}\0{event_id}".encode(), digest_size=16).digest()
+    return shortened(f"{tenant or ''}\0{event_id}".encode())
+
+
+def shortened(name: bytes) -> bytes:
+    """Return what stands for an event whose tenant and id are *name*, with a zero byte between them.
+
+    A long one becomes a digest of 128 bits behind a byte with which no text begins.
+    """
+    if len(name) <= _MAX_DIGEST_BYTES:
+        return name
+    return b"\xff" + blake2b(name, digest_size=16).digest()
 
 
 def number_of(time_ms: int, sequence: int = 0) -> int:
@@ -49,20 +61,20 @@ class Seen:
     holds one of them too.
     """
 
-    __slots__ = ("_first", "_later")
+    __slots__ = ("_later", "first")
 
     def __init__(self) -> None:
-        self._first: dict[bytes, int] = {}
+        self.first: dict[bytes, int] = {}
         self._later: dict[bytes, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._first)
+        return len(self.first)
 
     def add(self, digest: bytes, number: int) -> bool:
         """Remember an entry; tell whether it is the first of its event."""
-        first = self._first.get(digest)
+        first = self.first.get(digest)
         if first is None:
-            self._first[digest] = number
+            self.first[digest] = number
         elif first != number:
             self._add_later(self._later.setdefault(digest, []), first, number)
         return first is None
@@ -72,7 +84,7 @@ class Seen:
 
         Where they are less than a second apart, one that was left out is not found.
         """
-        first = self._first.get(digest)
+        first = self.first.get(digest)
         if first is None:
             return False
         later = self._later.get(digest, ())
@@ -89,7 +101,7 @@ class Seen:
 
     def shares(self, other: Seen) -> bool:
         """Tell whether an event is in both."""
-        return not self._first.keys().isdisjoint(other._first)
+        return not self.first.keys().isdisjoint(other.first)
 
 
 class _Window:
@@ -99,25 +111,43 @@ class _Window:
         self._window_ms = window_ms
         self._generation_ms = max(1, window_ms // _GENERATIONS)
         self._generations: deque[tuple[int, Seen]] = deque()
+        # The generation that is written into, and the time from which on it is too old for that.
+        self.present = Seen()
+        self.present_until = 0
+        self._events: tuple[dict[bytes, int], ...] = ()
 
     def __len__(self) -> int:
         return sum(len(seen) for _, seen in self._generations)
 
+    def has(self, digest: bytes) -> bool:
+        """Tell whether an entry of the event is remembered."""
+        for events in self._events:  # noqa: SIM110  # a generator costs more than the look
+            if digest in events:
+                return True
+        return False
+
     def has_between(self, digest: bytes, start: int, stop: int) -> bool:
         return any(seen.has_between(digest, start, stop) for _, seen in self._generations)
 
-    def writable(self, time_ms: int) -> tuple[Seen, int]:
-        """Return the generation to write into, and how many events were forgotten with old ones."""
+    def renew(self, time_ms: int) -> int:
+        """Begin a generation; return how many events were forgotten with old ones."""
         generations, forgotten = self._generations, 0
-        if not generations or time_ms - generations[-1][0] >= self._generation_ms:
-            generations.append((time_ms, Seen()))
-            while time_ms - generations[0][0] > self._window_ms + self._generation_ms:
-                forgotten += self.forget_oldest()
-        return generations[-1][1], forgotten
+        generations.append((time_ms, Seen()))
+        while time_ms - generations[0][0] > self._window_ms + self._generation_ms:
+            forgotten += len(generations.popleft()[1])
+        self.present, self.present_until = generations[-1][1], time_ms + self._generation_ms
+        self._events = tuple(seen.first for _, seen in generations)
+        return forgotten
 
     def forget_oldest(self) -> int:
         """Drop a generation, if there is one, and return how many events were in it."""
-        return len(self._generations.popleft()[1]) if self._generations else 0
+        if not self._generations:
+            return 0
+        forgotten = len(self._generations.popleft()[1])
+        self._events = self._events[1:]
+        if not self._generations:
+            self.present_until = 0
+        return forgotten
 
 
 class Duplicates:
@@ -144,12 +174,17 @@ class Duplicates:
 
         To ask for the same entry again changes nothing.
         """
-        window, number = self._window(stream), number_of(time_ms, sequence)
-        is_repeated = window.has_between(digest, number_of(time_ms - self.window_ms), number)
+        window = self._windows.get(stream) or self._window(stream)
+        number = time_ms << _SEQUENCE_BITS | min(sequence, _MAX_SEQUENCE)
+        # Hardly ever is there anything to ask the generations for.
+        is_repeated = window.has(digest) and window.has_between(
+            digest, number_of(time_ms - self.window_ms), number
+        )
         if self._count >= self._max_events:
             self._count -= max(self._windows.values(), key=len).forget_oldest()
-        seen, forgotten = window.writable(time_ms)
-        self._count += seen.add(digest, number) - forgotten
+        if time_ms >= window.present_until:
+            self._count -= window.renew(time_ms)
+        self._count += window.present.add(digest, number)
         return is_repeated
 
     def clear(self) -> None:

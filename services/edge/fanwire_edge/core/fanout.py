@@ -6,36 +6,50 @@ or-ed into their mask and are collected on their first bit; one walk over the co
 each the frames of its mask, joined once per distinct mask. Or-ing makes a frame that matches several
 subscriptions of a connection one frame. Writing key by key instead would lose events: TCP delivers a
 prefix, and the client would resume from a later entry of another channel.
+
+All this happens once for each dialect that is spoken here, nearly always one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from fanwire_edge.core.hub import Hub, Member, Sink, sink_of
-from fanwire_edge.core.record import Record, Slot
+from fanwire_edge.core.dialect import Dialect
+from fanwire_edge.core.hub import Hub, Member, Sink, Sinks, sink_of
+from fanwire_edge.core.record import Record
 
-__all__ = ["BATCH_BYTES", "Delivery", "batches", "reach"]
+__all__ = ["BATCH_BYTES", "Delivery", "batches", "reach", "wanted"]
 
 BATCH_BYTES = 64 * 1024
 # Connections written to between two looks at the clock.
 _STRIDE = 512
 
 
-def reach(hub: Hub, records: Sequence[Record]) -> int:
+def wanted(hub: Hub, records: Iterable[Record]) -> list[Record]:
+    """Return those of *records* that somebody here is to get, live or behind."""
+    found = [by_key.keys() for by_key in hub.by_dialect.values()]
+    if len(found) == 1:
+        [keys] = found
+        return [record for record in records if not keys.isdisjoint(record.keys)]
+    return [record for record in records if not all(keys.isdisjoint(record.keys) for keys in found)]
+
+
+def reach(hub: Hub, records: Iterable[Record]) -> int:
     """Return about how many writes *records* will cause: members of all touched keys, counted doubly
     where they are on several."""
-    by_key = hub.by_key
-    keys = {key for record in records for slot in record.slots for key in slot.keys}
-    return sum(len(by_key[key]) for key in keys if key in by_key)
+    keys = {key for record in records for key in record.keys}
+    return sum(len(by_key[key]) for by_key in hub.by_dialect.values() for key in keys if key in by_key)
 
 
 class Delivery:
-    """One batch on its way to its connections."""
+    """One batch on its way to the connections of one dialect."""
 
-    def __init__(self, hub: Hub) -> None:
+    __slots__ = ("_bits", "_by_key", "_frames", "_hub", "_wire", "deliveries", "size_bytes", "written_bytes")
+
+    def __init__(self, hub: Hub, dialect: Dialect, by_key: Sinks) -> None:
         self._hub = hub
-        self._by_key = hub.by_key
+        self._wire = dialect.wire
+        self._by_key = by_key
         self._frames: list[bytes] = []
         self._bits: dict[str, int] = {}
         self.size_bytes = 0
@@ -47,13 +61,13 @@ class Delivery:
         """How many frames somebody wants."""
         return len(self._frames)
 
-    def add(self, record: Record, wire: Callable[[Record, Slot], bytes]) -> None:
-        """Take the frames of *record* that somebody here wants; *wire* gives the bytes of a slot."""
+    def add(self, record: Record) -> None:
+        """Take the frames of *record* that somebody here wants."""
         by_key = self._by_key
         for slot in record.slots:
             wanted = [key for key in slot.keys if key in by_key]
             if wanted:
-                data = wire(record, slot)
+                data = self._wire(record, slot)
                 bit = 1 << len(self._frames)
                 self._frames.append(data)
                 self.size_bytes += len(data)
@@ -64,7 +78,7 @@ class Delivery:
         """Write to every connection; suspends now and then, between connections only."""
         if len(self._bits) == 1:
             [key] = self._bits
-            yield from self._write_same(self._by_key[key])
+            yield from self._write_same(self._by_key.get(key, {}))
         elif self._bits:
             yield from self._write_masked(self._collect())
 
@@ -87,7 +101,8 @@ class Delivery:
     def _collect(self) -> list[Member]:
         collected: list[Member] = []
         for key, bits in self._bits.items():
-            for member in self._by_key[key]:
+            # Whoever was on it may have left while another dialect had its turn.
+            for member in self._by_key.get(key, ()):
                 if not member.mask:
                     collected.append(member)
                 member.mask |= bits
@@ -117,16 +132,21 @@ class Delivery:
         return b"".join(frame for bit, frame in enumerate(self._frames) if mask >> bit & 1)
 
 
-def batches(
-    hub: Hub, records: Sequence[Record], wire: Callable[[Record, Slot], bytes]
-) -> Iterator[tuple[Delivery, int]]:
-    """Split *records* into deliveries of at most about 64 KB of frames.
+def batches(hub: Hub, records: Sequence[Record]) -> Iterator[tuple[Sequence[Delivery], int]]:
+    """Split *records* into batches of at most about 64 KB of frames: a delivery for each dialect.
 
     Gives each with the number of the record behind its last one.
     """
-    delivery = Delivery(hub)
+    by_dialect = hub.by_dialect
+    deliveries: list[Delivery] = []
+    is_full = True
     for record in records:
-        delivery.add(record, wire)
-        if delivery.size_bytes >= BATCH_BYTES or record is records[-1]:
-            yield delivery, record.seq + 1
-            delivery = Delivery(hub)
+        if is_full:
+            deliveries = [Delivery(hub, dialect, by_key) for dialect, by_key in by_dialect.items()]
+            is_full = False
+        for delivery in deliveries:
+            delivery.add(record)
+            if delivery.size_bytes >= BATCH_BYTES:
+                is_full = True
+        if is_full or record is records[-1]:
+            yield deliveries, record.seq + 1

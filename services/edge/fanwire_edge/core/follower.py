@@ -61,6 +61,7 @@ class Follower:
     def __init__(self, count: int, block_ms: int) -> None:
         self.identity: str | None = None
         self._cursors: dict[Stream, Cursor] = {}
+        self._positions: dict[Stream, Position] = {}
         self._max_count = count
         self._count = count
         self._block_ms = block_ms
@@ -79,7 +80,14 @@ class Follower:
     @property
     def positions(self) -> Mapping[Stream, Position]:
         """Return how far every stream was read, as a mapping that does not change."""
-        return {stream: self._position(cursor.id) for stream, cursor in self._cursors.items()}
+        before, broker = self._positions, (self.identity or "")[:8]
+        self._positions = {
+            stream: place
+            if (place := before.get(stream)) is not None and place.id == cursor.id and place.broker == broker
+            else self._position(cursor.id)
+            for stream, cursor in self._cursors.items()
+        }
+        return self._positions
 
     def _position(self, entry_id: str) -> Position:
         assert self.identity is not None, "cursors exist only for a known identity"

@@ -6,23 +6,34 @@ number of patterns.
 
 Under each key stands where the bytes for a member go: its own `write` while it is live, its lag's `hold`
 while it is behind. So the fan-out only calls, and asks nothing of anybody.
+
+Most connections are alone on most of their keys. The mapping of one member stands under all of those (a
+dictionary for each would be a kilobyte), so it is replaced where somebody joins, and dropped with its key.
+
+Who speaks different dialects stands apart, since those get different bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.position import Position
 
 if TYPE_CHECKING:
+    from fanwire_edge.core.dialect import Dialect
     from fanwire_edge.core.replay import Replay
 
-__all__ = ["Hub", "Lag", "Member", "Sink", "sink_of"]
+__all__ = ["Hub", "Lag", "Member", "Sink", "Sinks", "sink_of"]
 
 Sink: TypeAlias = Callable[[bytes], None]
+# Where bytes for the members under each key go; no key without members.
+Sinks: TypeAlias = Mapping[str, Mapping["Member", Sink]]
+# Up to so many keys are a tuple: a set of eight takes 728 bytes.
+_FEW = 16
 
 
 @dataclass(slots=True)
@@ -31,7 +42,8 @@ class Lag:
 
     Before that it is due a `replay`, if it has one; `is_resuming` from a replay's begin until it is level.
     `size_bytes` is what fell due since and was not written, `buffered_bytes` what its transport held when
-    last looked at, `progressed_at` the monotonic time when that was last seen to shrink.
+    last looked at, `progressed_at` the monotonic time when that was last seen to shrink. `recalled` counts
+    the frames of a replay of what the memory no longer held.
     """
 
     seq: int
@@ -41,6 +53,7 @@ class Lag:
     buffered_bytes: int = 0
     replay: Replay | None = None
     is_resuming: bool = False
+    recalled: int = 0
 
     def hold(self, data: bytes) -> None:
         """Take note of what falls due instead of writing it."""
@@ -55,13 +68,14 @@ class Lag:
 class Member(Protocol):
     """A connection as the hub and the fan-out see it.
 
-    `mask` is scratch space of the fan-out, zero outside of it. `write` hands bytes to its transport. `lag`
-    is the hub's to set (`hold`, `release`).
+    `mask` is scratch space of the fan-out, zero outside of it. `write` hands bytes to its transport. `keys`
+    and `lag` are the hub's to set (`subscribe`, `unsubscribe`; `hold`, `release`). The `dialect` stays.
     """
 
+    dialect: Dialect
     mask: int
     lag: Lag | None
-    keys: set[str]
+    keys: Collection[str]
     write: Sink
 
 
@@ -69,33 +83,51 @@ class Hub:
     """Subscriptions of the connections of one edge."""
 
     def __init__(self) -> None:
-        self._sinks: dict[str, dict[Member, Sink]] = {}
+        self._by_dialect: dict[Dialect, dict[str, dict[Member, Sink]]] = {}
         self.subscriptions = 0
         # How many members are behind, and how often somebody left a key or became behind or level.
         self.held = 0
         self.changes = 0
 
     @property
-    def by_key(self) -> Mapping[str, Mapping[Member, Sink]]:
-        """Where bytes for the members under each key go; no key without members. Not to be changed."""
-        return self._sinks
+    def by_dialect(self) -> Mapping[Dialect, Sinks]:
+        """Where the bytes of each dialect go; none without members. Not to be changed."""
+        return self._by_dialect
+
+    @property
+    def channels(self) -> int:
+        """How many keys have members."""
+        every = tuple(self._by_dialect.values())
+        return len(every[0]) if len(every) == 1 else len(set().union(*every))
 
     def subscribe(self, member: Member, key: str) -> None:
         """Put *member* on *key*; twice is the same as once."""
-        if key not in member.keys:
-            member.keys.add(key)
-            self._sinks.setdefault(key, {})[member] = sink_of(member)
-            self.subscriptions += 1
+        if key in member.keys:
+            return
+        by_key = self._by_dialect.setdefault(member.dialect, {})
+        sinks = by_key.get(key)
+        if sinks is None:
+            by_key[key] = _alone(by_key, member)
+        elif len(sinks) == 1:
+            by_key[key] = {**sinks, member: sink_of(member)}
+        else:
+            sinks[member] = sink_of(member)
+        member.keys = _with(member.keys, key)
+        self.subscriptions += 1
 
     def unsubscribe(self, member: Member, key: str) -> bool:
         """Take *member* off *key*; tell whether it was on it."""
         if key not in member.keys:
             return False
-        member.keys.discard(key)
-        sinks = self._sinks[key]
-        del sinks[member]
-        if not sinks:
-            del self._sinks[key]
+        member.keys = _without(member.keys, key)
+        by_key = self._by_dialect[member.dialect]
+        sinks = by_key[key]
+        if len(sinks) > 1:
+            del sinks[member]
+        else:
+            del by_key[key]
+            if not by_key:
+                del self._by_dialect[member.dialect]
         self.subscriptions -= 1
         self.changes += 1
         return True
@@ -122,11 +154,34 @@ class Hub:
 
     def _redirect(self, member: Member) -> None:
         sink = sink_of(member)
+        by_key = self._by_dialect.get(member.dialect, {})
         for key in member.keys:
-            self._sinks[key][member] = sink
+            by_key[key][member] = sink
         self.changes += 1
 
 
 def sink_of(member: Member) -> Sink:
     """Return where bytes for *member* go."""
     return member.write if member.lag is None else member.lag.hold
+
+
+def _alone(by_key: Mapping[str, dict[Member, Sink]], member: Member) -> dict[Member, Sink]:
+    """Return the mapping of a key on which nobody else is: one that stands under another key already."""
+    for key in islice(member.keys, _FEW):
+        if len(by_key[key]) == 1:
+            return by_key[key]
+    return {member: sink_of(member)}
+
+
+def _with(keys: Collection[str], key: str) -> Collection[str]:
+    if isinstance(keys, set):
+        keys.add(key)
+        return keys
+    return (*keys, key) if len(keys) < _FEW else {*keys, key}
+
+
+def _without(keys: Collection[str], key: str) -> Collection[str]:
+    if isinstance(keys, set):
+        keys.discard(key)
+        return keys
+    return tuple(each for each in keys if each != key)

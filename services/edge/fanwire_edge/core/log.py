@@ -9,12 +9,13 @@ has one budget in bytes; what is evicted leaves its position behind as the strea
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from heapq import merge
-from itertools import groupby
+from itertools import groupby, islice
 
+from fanwire_edge.core.latest import Latest
+from fanwire_edge.core.numbers import Numbers
 from fanwire_edge.core.record import Record
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.position import Position
@@ -41,66 +42,20 @@ class Stretch:
     reached: Position | None
 
 
-class _Numbers:
-    """Ascending numbers of records under one key; the oldest are forgotten in amortised constant time."""
-
-    __slots__ = ("_head", "_numbers")
-
-    def __init__(self) -> None:
-        self._numbers: list[int] = []
-        self._head = 0
-
-    def append(self, seq: int) -> None:
-        if not self._numbers or self._numbers[-1] != seq:
-            self._numbers.append(seq)
-
-    def forget(self, seq: int) -> bool:
-        """Drop *seq* if it is the oldest; tell whether nothing is left."""
-        if self._head < len(self._numbers) and self._numbers[self._head] == seq:
-            self._head += 1
-            if self._head > 64 and self._head * 2 > len(self._numbers):
-                del self._numbers[: self._head]
-                self._head = 0
-        return self._head == len(self._numbers)
-
-    def between(self, start: int, stop: int) -> Iterable[int]:
-        low = bisect_left(self._numbers, start, self._head)
-        for index in range(low, len(self._numbers)):
-            if self._numbers[index] >= stop:
-                return
-            yield self._numbers[index]
-
-    def count(self, start: int, stop: int) -> int:
-        low = bisect_left(self._numbers, start, self._head)
-        return bisect_left(self._numbers, stop, low) - low
-
-    def slice(self, start: int, stop: int, at_most: int) -> Sequence[int]:
-        low = bisect_left(self._numbers, start, self._head)
-        return self._numbers[low : min(low + at_most, bisect_left(self._numbers, stop, low))]
-
-    def first_where(self, start: int, is_beyond: Callable[[int], bool], default: int) -> int:
-        """Return the first number from *start* on that *is_beyond*, which holds for all later ones too."""
-        low = bisect_left(self._numbers, start, self._head)
-        index = bisect_left(self._numbers, True, low, key=is_beyond)
-        return self._numbers[index] if index < len(self._numbers) else default
-
-    def last_before(self, seq: int) -> int | None:
-        index = bisect_left(self._numbers, seq, self._head) - 1
-        return self._numbers[index] if index >= self._head else None
-
-
 class Log:
-    """Recent records within a budget in bytes."""
+    """Recent records within a budget in bytes; `latest` knows which of them stand for older ones."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, latest: Latest | None = None) -> None:
         self._max_bytes = max_bytes
+        self.latest = latest or Latest()
         # A list with a head, since a deque is slow to index in the middle.
         self._records: list[Record] = []
         self._head = 0
-        self._index: dict[Hashable, _Numbers] = {}
-        self._anchors: dict[Stream, Position] = {}
-        # For each stream the number and the position from which on nothing is missing in memory.
-        self._floors: dict[Stream, tuple[int, Position]] = {}
+        self._index: dict[Hashable, Numbers] = {}
+        # For each stream the place before its first record: a position, or the last record evicted.
+        self._anchors: dict[Stream, Position | Record] = {}
+        # For each stream the number and the place from which on nothing is missing in memory.
+        self._floors: dict[Stream, tuple[int, Position | Record]] = {}
         # Where the last gap of a stream ended, which everybody was told of.
         self.gap_ends: dict[Stream, Position] = {}
         self.first = 0
@@ -120,36 +75,49 @@ class Log:
 
     def append(self, record: Record) -> None:
         """Add *record*, evicting the oldest ones where the budget asks for it (never the new one)."""
-        record.seq = self.next
+        record.seq = seq = self.next
         self._records.append(record)
         self.size_bytes += record.size
+        if record.conflation_key is not None:
+            self.size_bytes += self.latest.add(record)
         if record.is_gap:
             self.gap_ends[record.stream] = record.position
-            self._floors[record.stream] = (record.seq + 1, record.position)
-        for key in _keys(record):
-            self._index.setdefault(key, _Numbers()).append(record.seq)
-        keep_from = record.seq if self.keep_from is None else min(self.keep_from, record.seq)
-        while self.size_bytes > self._max_bytes and self.first < keep_from:
-            self._evict()
-        if self._head > 1024 and self._head * 2 > len(self._records):
-            del self._records[: self._head]
-            self._head = 0
+            self._floors[record.stream] = (seq + 1, record)
+        index = self._index
+        for key in (record.stream, *record.keys):
+            numbers = index.get(key)
+            if numbers is None:
+                index[key] = numbers = Numbers()
+            numbers.append(seq)
+        if self.size_bytes > self._max_bytes:
+            keep_from = seq if self.keep_from is None else min(self.keep_from, seq)
+            while self.size_bytes > self._max_bytes and self.first < keep_from:
+                self._evict()
+            if self._head > 1024 and self._head * 2 > len(self._records):
+                del self._records[: self._head]
+                self._head = 0
 
     def _record(self, seq: int) -> Record:
         return self._records[self._head + seq - self.first]
 
     def _evict(self) -> None:
-        record = self._record(self.first)
+        record, index = self._record(self.first), self._index
         self._head += 1
         self.first += 1
         self.size_bytes -= record.size
-        self._anchors[record.stream] = record.position
+        if record.conflation_key is not None:
+            self.size_bytes -= self.latest.forget(record)
+        self._anchors[record.stream] = record
         if record.seq >= self._floors[record.stream][0]:
-            self._floors[record.stream] = (self.first, record.position)
-        for key in _keys(record):
-            numbers = self._index.get(key)
-            if numbers is not None and numbers.forget(record.seq):
-                del self._index[key]
+            self._floors[record.stream] = (self.first, record)
+        # The oldest record is the oldest under each of its keys.
+        for key in (record.stream, *record.keys):
+            numbers = index[key]
+            numbers.head += 1
+            if numbers.head == len(numbers):
+                del index[key]
+            elif numbers.head > 64 and numbers.head * 2 > len(numbers):
+                numbers.trim()
 
     def read(self, keys: Iterable[str], start: int, stop: int, max_records: int) -> Slice:
         """Return the records under any of *keys* with start ≤ number < stop, in order.
@@ -174,7 +142,7 @@ class Log:
         """
         start, stop = self.number_after(stream, after), self.number_after(stream, until)
         sources = [found for key in keys if (found := self._index.get(key))]
-        if sum(found.count(start, stop) for found in sources) > _MAX_PASSED_OVER:
+        if sum(found.count_between(start, stop) for found in sources) > _MAX_PASSED_OVER:
             return self._walk(stream, keys, start, stop, max_records)
         records: list[Record] = []
         for seq, _ in groupby(merge(*(found.between(start, stop) for found in sources))):
@@ -191,7 +159,7 @@ class Log:
         records: list[Record] = []
         for seq in passed:
             record = self._record(seq)
-            if any(not keys.isdisjoint(slot.keys) for slot in record.slots):
+            if not keys.isdisjoint(record.keys):
                 records.append(record)
                 if len(records) == max_records:
                     return Stretch(records, record.position)
@@ -200,26 +168,35 @@ class Log:
 
     def reaches(self, stream: Stream, position: Position) -> bool:
         """Tell whether everything of *stream* after *position* is in memory."""
-        floor = self._floors[stream][1]
+        floor = _position(self._floors[stream][1])
         return position.broker == floor.broker and position.key >= floor.key
 
     def number_after(self, stream: Stream, position: Position) -> int:
         """Return the number of the first record of *stream* after *position*, which `reaches` back to."""
-        numbers = self._index.get(stream)
+        numbers, order = self._index.get(stream), position.key
         return (
             self.next
             if numbers is None
             else numbers.first_where(
                 max(self._floors[stream][0], self.first),
-                lambda seq: self._record(seq).position.key > position.key,
+                lambda seq: self._record(seq).order > order,
                 self.next,
             )
         )
 
+    def newest(self, keys: Iterable[str], start: int, stop: int, at_most: int) -> int | None:
+        """Return where the newest *at_most* of these records begin; None where there are not more."""
+        sources = [found for key in keys if (found := self._index.get(key))]
+        if sum(found.count_between(start, stop) for found in sources) <= at_most:
+            return None
+        backwards = groupby(merge(*(found.backwards(start, stop) for found in sources), reverse=True))
+        newest = [seq for seq, _ in islice(backwards, at_most + 1)]
+        return newest[-2] if len(newest) > at_most else None
+
     def positions_at(self, seq: int) -> Mapping[Stream, Position]:
         """Return for every stream how far it lies before the record *seq*, which is not below `first`."""
         assert seq >= self.first, "the anchors lie behind what was evicted"
-        places = dict(self._anchors)
+        places = {stream: _position(place) for stream, place in self._anchors.items()}
         for stream in self._anchors:
             numbers = self._index.get(stream)
             last = None if numbers is None else numbers.last_before(seq)
@@ -228,7 +205,5 @@ class Log:
         return places
 
 
-def _keys(record: Record) -> Iterable[Hashable]:
-    yield record.stream
-    for slot in record.slots:
-        yield from slot.keys
+def _position(place: Position | Record) -> Position:
+    return place.position if isinstance(place, Record) else place

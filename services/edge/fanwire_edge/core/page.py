@@ -82,7 +82,7 @@ class Page:
 
         before = Position(raw.before_id or BEGINNING, raw.broker)
         self.records: Sequence[Record] = decode_entries(raw.stream, before, entries, is_repeated).records
-        self._orders = [order_of(record.position.id) for record in self.records]
+        self._orders = [record.order for record in self.records]
         self._known_ids = frozenset(self.ids)
         self._by_key = _indexed(self.records)
         self.size_bytes = sum(record.size for record in self.records) + _ENTRY_BYTES * (len(entries) + 1)
@@ -138,6 +138,6 @@ def _seen(stream: Stream, entries: Iterable[Entry]) -> Seen:
 def _indexed(records: Sequence[Record]) -> dict[str, list[int]]:
     by_key: dict[str, list[int]] = {}
     for index, record in enumerate(records):
-        for key in {key for slot in record.slots for key in slot.keys}:
+        for key in record.keys:
             by_key.setdefault(key, []).append(index)
     return by_key

@@ -7,10 +7,11 @@ What one of them is given of the log is then what the others are given.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fanwire_edge.core.record import Record, Slot
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.position import Position
 
@@ -21,17 +22,19 @@ _MAX_BYTES = 8 * 1024 * 1024
 _PORTION_BYTES = 500
 _CHANNEL_BYTES = 100
 
-# The channels, and the first, the last and the number of the records that are due on them.
-PortionKey: TypeAlias = tuple[Set[str], Stream, Position, Position, int]
+# The channels, the first, the last and the number of the records that are due on them, and what gives their
+# bytes, which is the same for connections of one dialect.
+PortionKey: TypeAlias = tuple[Set[str], Stream, Position, Position, int, Callable[[Record, Slot], bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Frames, and how many of the records they took."""
+    """Frames, how many of the records they took, and how many frames were left out as replaced."""
 
     data: bytes
     frames: int
     records: int
+    skipped: int = 0
 
 
 class Portions:

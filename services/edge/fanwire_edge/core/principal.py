@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fanwire_protocol.channels import (
     MAX_NAME_BYTES,
@@ -59,11 +60,17 @@ def server_joined(principal: Principal, client_id: str) -> tuple[str, ...]:
     tenant = principal.tenant
     return (
         user_channel(tenant, principal.user),
-        *(role_channel(tenant, role) for role in principal.roles if _is_joinable(tenant, role)),
+        *(_shared(role_channel(tenant, role)) for role in principal.roles if _is_joinable(tenant, role)),
         connection_channel(tenant, client_id),
-        all_channel(tenant),
+        _shared(all_channel(tenant)),
         SYSTEM_ALL,
     )
+
+
+@lru_cache(maxsize=4096)
+def _shared(channel: str) -> str:
+    """Return the same string for all who are on *channel*."""
+    return channel
 
 
 def count_unjoined_roles(principal: Principal) -> int:

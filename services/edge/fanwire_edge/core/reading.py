@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from fanwire_edge.core.fanout import BATCH_BYTES
@@ -17,27 +17,38 @@ _MAX_RECORDS = 256
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """Frames in log order, and the number of the record from which the next portion goes on."""
+    """Frames in log order, and the number of the record from which the next portion goes on.
+
+    `skipped` counts frames that a later one stands for.
+    """
 
     data: bytes
     frames: int
     next: int
+    skipped: int = 0
 
 
 def next_portion(
-    log: Log, keys: Set[str], start: int, stop: int, wire: Callable[[Record, Slot], bytes]
+    log: Log, keys: Collection[str], start: int, stop: int, wire: Callable[[Record, Slot], bytes]
 ) -> Portion:
     """Return what a connection on *keys* is due of the records start ≤ number < stop.
 
-    Ends after a record with which 64 KB are reached, never inside of one.
+    Ends after a record with which 64 KB are reached, never inside of one. A frame for which *wire* gives
+    no bytes is skipped: a later one stands for it.
     """
     found = log.read(keys, start, stop, _MAX_RECORDS)
+    wanted = frozenset(keys)
     frames: list[bytes] = []
     size = 0
     for record in found.records:
         if size >= BATCH_BYTES:
-            return Portion(b"".join(frames), len(frames), record.seq)
-        due = [wire(record, slot) for slot in record.slots if not keys.isdisjoint(slot.keys)]
+            return _portion(frames, record.seq)
+        due = [wire(record, slot) for slot in record.slots if not wanted.isdisjoint(slot.keys)]
         frames += due
         size += sum(map(len, due))
-    return Portion(b"".join(frames), len(frames), found.next)
+    return _portion(frames, found.next)
+
+
+def _portion(frames: list[bytes], next: int) -> Portion:
+    skipped = frames.count(b"")
+    return Portion(b"".join(frames), len(frames) - skipped, next, skipped)

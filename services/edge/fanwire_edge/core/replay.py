@@ -43,10 +43,14 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a replay yields next: frames, a loss, or the page that it waits for."""
+    """What a replay yields next: frames, a loss, or the page that it waits for.
+
+    `skipped` counts frames that a later one stands for.
+    """
 
     data: bytes = b""
     frames: int = 0
+    skipped: int = 0
     loss: Loss | None = None
     missing: Missing | None = None
 
@@ -67,6 +71,7 @@ class Replay:
         self._cursors = {
             stream: cursor for stream, cursor in cursors.items() if cursor.key < ends[stream].key
         }
+        self._is_shared = not given
         # Where the next page is looked for: at first the page that proves the cursor, then what follows.
         self._places = {stream: page_start(cursor.key) for stream, cursor in self._cursors.items()}
 
@@ -80,8 +85,20 @@ class Replay:
         """How far those streams were replayed that are not done yet."""
         return self._cursors
 
-    def step(self, log: Log, pages: Pages, wire: Wire) -> Step:
-        """Return the next portion; not to be called when it is over."""
+    def leap(self, places: Mapping[Stream, Position]) -> None:
+        """Go on from *places* where they lie ahead; what lies before is not yielded any more."""
+        for stream, cursor in tuple(self._cursors.items()):
+            place = places[stream]
+            if place.broker == cursor.broker and place.key > cursor.key:
+                self._places[stream] = page_start(place.key)
+                self._move(stream, place)
+
+    def step(self, log: Log, pages: Pages, wire: Wire, *, is_conflated: bool = False) -> Step:
+        """Return the next portion; not to be called when it is over.
+
+        Where it *is_conflated*, *wire* gives no bytes for frames that a later one stands for.
+        """
+        self._is_shared = not (self._given or is_conflated)
         stream, cursor = next(iter(self._cursors.items()))
         if log.reaches(stream, cursor):
             return self._step_in_log(stream, cursor, log, pages.portions, wire)
@@ -123,10 +140,10 @@ class Replay:
         if not records:
             self._move(stream, behind)
             return Step()
-        if self._given:
+        if not self._is_shared:
             shared = self._joined(records, wire)
         else:
-            key = self._keys, stream, records[0].position, records[-1].position, len(records)
+            key = self._keys, stream, records[0].position, records[-1].position, len(records), wire
             found = portions.get(key)
             if found is None:
                 found = self._joined(records, wire)
@@ -134,18 +151,20 @@ class Replay:
             shared = found
         is_whole = shared.records == len(records)
         self._move(stream, behind if is_whole else records[shared.records - 1].position)
-        return Step(shared.data, shared.frames)
+        return Step(shared.data, shared.frames, shared.skipped)
 
     def _joined(self, records: Sequence[Record], wire: Wire) -> Shared:
         frames: list[bytes] = []
-        size = 0
-        for count, record in enumerate(records, 1):
+        size = taken = 0
+        for record in records:
+            if size >= BATCH_BYTES:
+                break
             due = [wire(record, slot) for slot in record.slots if self._is_due(record, slot)]
             frames += due
             size += sum(map(len, due))
-            if size >= BATCH_BYTES:
-                return Shared(b"".join(frames), len(frames), count)
-        return Shared(b"".join(frames), len(frames), len(records))
+            taken += 1
+        skipped = frames.count(b"")
+        return Shared(b"".join(frames), len(frames) - skipped, taken, skipped)
 
     def _is_due(self, record: Record, slot: Slot) -> bool:
         return not self._keys.isdisjoint(slot.keys) and not is_given(self._given, record, slot)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fanwire_protocol.codes import CloseCode
 
-__all__ = ["ABNORMAL", "LATENCY_BUCKETS_MS", "Gauges", "Tally", "close_reason"]
+__all__ = ["ABNORMAL", "CUTS", "LATENCY_BUCKETS_MS", "Gauges", "Tally", "close_reason"]
 
 # What a connection ends with that was lost without a CLOSE frame (RFC 6455 section 7.1.5).
 ABNORMAL = 1006
@@ -20,6 +20,10 @@ _REASONS = {int(code): code.name.lower() for code in CloseCode} | {
     1005: "no_status",
     ABNORMAL: "lost",
 }
+
+# Why slow connections are cut: too far behind or no progress, beyond the log in memory, beyond the log in
+# Redis, or the furthest behind of an edge that holds too much.
+CUTS = ("slow", "memory", "history", "budget")
 
 # Upper bounds in milliseconds; what lies above is in the last, open bucket.
 LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -40,11 +44,13 @@ class Tally:
         self.topics_refused = 0
         self.roles_unjoined = 0
         self.frames_out = 0
+        self.frames_skipped = 0
         self.bytes_out = 0
         self.batches = 0
         self.commands = 0
         self.errors_out: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
+        self.cuts: Counter[str] = Counter(dict.fromkeys(CUTS, 0))
         self.tail_lost = 0
         self.latency_counts = [0] * (len(LATENCY_BUCKETS_MS) + 1)
         self.latency_sum_ms = 0
@@ -59,8 +65,10 @@ class Tally:
 class Gauges:
     """Readings of one moment; sizes in bytes, times in seconds."""
 
+    workers_ready: bool
     connections_active: int
     connections_behind: int
+    buffered_bytes: int
     subscriptions: int
     channels_active: int
     log_bytes: int
@@ -68,6 +76,7 @@ class Gauges:
     history_bytes: int
     history_reads: int
     tail_reading: bool
+    tail_readers: int
     tail_lag_seconds: float
 
 

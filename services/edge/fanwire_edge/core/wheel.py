@@ -4,6 +4,9 @@ A connection sits in one of as many slots as the interval has ticks, in the slot
 came, so each is visited once per interval and the PINGs are spread as the connections were. One that was
 heard at the last visit but not since is looked at again when its time is over, where that is before the
 next visit. Times are counted in ticks.
+
+Two of them differ where the process was held up: `time` counts what has passed by the clock, and credentials
+end by it; `tick` counts only turns, because silence while we did not listen is none.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ class Rider(Protocol):
     """A connection on the wheel.
 
     `seen_tick` is the tick at which its peer was last heard; `slot` belongs to the wheel; `expires_tick`
-    is the tick at which its credential ends, None for never.
+    is the time in ticks at which its credential ends, None for never.
     """
 
     seen_tick: int
@@ -43,12 +46,13 @@ class Turn(Generic[R]):
 class Wheel(Generic[R]):
     """Who is to be pinged, was silent too long, or has expired."""
 
-    def __init__(self, interval: int, timeout: int) -> None:
+    def __init__(self, interval: int, timeout: int, time: int = 0) -> None:
         self._timeout = timeout
         self._slots: list[set[R]] = [set() for _ in range(interval)]
         self._expiring: defaultdict[int, set[R]] = defaultdict(set)
         self._doubtful: defaultdict[int, list[R]] = defaultdict(list)
         self.tick = 0
+        self.time = time
 
     def add(self, rider: R) -> None:
         """Take *rider* on; it is first pinged a whole interval later."""
@@ -56,8 +60,8 @@ class Wheel(Generic[R]):
         rider.slot = self.tick % len(self._slots)
         self._slots[rider.slot].add(rider)
         if rider.expires_tick is not None:
-            # Its tick may have passed while the connection waited to join.
-            rider.expires_tick = max(rider.expires_tick, self.tick + 1)
+            # It may have passed while the connection waited to join.
+            rider.expires_tick = max(rider.expires_tick, self.time + 1)
             self._expiring[rider.expires_tick].add(rider)
 
     def remove(self, rider: R) -> None:
@@ -68,9 +72,11 @@ class Wheel(Generic[R]):
             if not self._expiring[rider.expires_tick]:
                 del self._expiring[rider.expires_tick]
 
-    def turn(self) -> Turn[R]:
-        """Move on by one tick."""
+    def turn(self, passed: int = 1) -> Turn[R]:
+        """Move on by one tick, and the time by as many as have *passed*."""
         self.tick += 1
+        ends = range(self.time + 1, self.time + passed + 1)
+        self.time += passed
         slot = self._slots[self.tick % len(self._slots)]
         ping = [rider for rider in slot if not self._is_silent(rider)]
         silent = [rider for rider in slot if self._is_silent(rider)]
@@ -83,7 +89,7 @@ class Wheel(Generic[R]):
             due = rider.seen_tick + self._timeout
             if due < self.tick + len(self._slots):
                 self._doubtful[due].append(rider)
-        return Turn(ping, silent, tuple(self._expiring.pop(self.tick, ())))
+        return Turn(ping, silent, [rider for end in ends for rider in self._expiring.pop(end, ())])
 
     def _is_silent(self, rider: R) -> bool:
         return self.tick - rider.seen_tick >= self._timeout

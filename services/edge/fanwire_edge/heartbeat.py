@@ -1,0 +1,92 @@
+"""The heartbeat: asks all peers for signs of life, and ends who gave none or whose credential is over.
+
+One timer for all connections, and one frame. What is due in one tick may be a lot (those who came back
+together, tokens that were issued together), so everything else has its turn in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
+
+from fanwire_edge.core import answers
+from fanwire_edge.core.websocket import PING
+from fanwire_edge.edge import Edge
+from fanwire_protocol.codes import CloseCode
+
+if TYPE_CHECKING:
+    from fanwire_edge.connection import Connection
+    from fanwire_edge.core.dialect import Dialect
+    from fanwire_edge.core.standpoint import Standpoint
+
+__all__ = ["Heartbeat", "tick_at"]
+
+YIELD_SECONDS = 0.002
+
+
+def tick_at(seconds: float, tick_seconds: float) -> int:
+    """Return the number of the tick in which *seconds* of the monotonic clock lie."""
+    return int(seconds / tick_seconds)
+
+
+class Heartbeat:
+    """Turns the wheel of *edge*, whose ticks are *tick_seconds* long.
+
+    With *is_json* a `ping` frame with the connection's positions goes along with each PING, for clients
+    that cannot see PINGs: browsers.
+    """
+
+    def __init__(self, edge: Edge, tick_seconds: float, *, is_json: bool) -> None:
+        self._edge = edge
+        self.tick_seconds = tick_seconds
+        self._is_json = is_json
+        self._frames: dict[tuple[Standpoint, Dialect], bytes] = {}
+
+    async def next_tick(self) -> None:
+        """Wait for the next tick to begin; several may have passed where the process was held up."""
+        wheel = self._edge.wheel
+        while self._now() <= wheel.time:
+            due = (wheel.time + 1) * self.tick_seconds
+            await asyncio.sleep(due - time.monotonic())
+
+    async def beat(self) -> None:
+        """Do what is due since the last time; nothing is written in the middle of a delivery."""
+        edge = self._edge
+        turn = edge.wheel.turn(self._now() - edge.wheel.time)
+        async for connection in self._between_deliveries(turn.expired):
+            connection.close(CloseCode.TOKEN_EXPIRED, "the token has expired")
+        async for connection in self._between_deliveries(turn.silent):
+            if connection.is_unread:
+                # Its signs of life wait in its socket until we read again.
+                connection.seen_tick = edge.wheel.tick
+            else:
+                connection.close(CloseCode.HEARTBEAT_TIMEOUT, "nothing was heard for too long")
+        self._frames.clear()
+        async for connection in self._between_deliveries(turn.ping):
+            # Who has not even read what was sent before is asked nothing.
+            if connection.may_answer:
+                connection.write(PING + self._told(connection) if self._is_json else PING)
+
+    def _now(self) -> int:
+        return tick_at(time.monotonic(), self.tick_seconds)
+
+    async def _between_deliveries(self, connections: Sequence[Connection]) -> AsyncIterator[Connection]:
+        since = 0.0
+        for connection in connections:
+            if time.monotonic() - since > YIELD_SECONDS:
+                await asyncio.sleep(0)
+                # A PING in the middle of one could leave a connection's place in the log uncertain.
+                await self._edge.settled()
+                since = time.monotonic()
+            yield connection
+
+    def _told(self, connection: Connection) -> bytes:
+        """Return the `ping` frame, made once in a tick for all that stand at the same place."""
+        key = standpoint, dialect = self._edge.standpoint_of(connection), connection.dialect
+        found = self._frames.get(key)
+        if found is None:
+            ping = self._edge.stamped(answers.ping(standpoint.shown))
+            self._frames[key] = found = dialect.own(ping)
+        return found
