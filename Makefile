@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PACKAGES := libs/protocol libs/publisher libs/client libs/cli services/edge
 
-.PHONY: setup check test run bench faults fmt clean system
+.PHONY: setup check test run bench bench-full faults fmt clean system
 
 setup: $(READY)
 
@@ -38,8 +38,13 @@ run: setup
 bench: setup system
 	$(BIN)/python -m tests.bench
 
+# Every scenario with every system that can be installed.
+bench-full: setup system
+	$(BIN)/python -m tests.bench --full
+
+# The long forms of the fault tests and of fuzzing; more than half an hour, on a quiet machine.
 faults: setup system
-	FANWIRE_TEST_LONG=1 $(BIN)/pytest -q tests/faults
+	FANWIRE_TEST_LONG=1 $(BIN)/pytest -q -s tests/faults tests/edge/test_fuzz_inbound.py tests/protocol/test_fuzz_parsers.py
 
 fmt: setup
 	$(BIN)/ruff format .

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+from tests.bench.earlier import with_earlier
 from tests.bench.machine import Cores, describe_machine, raise_file_limit, run_on
 from tests.bench.peers import PEERS, NotInstalled
 from tests.bench.processes import NoAnswer
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     wanted = options.scenarios or (NAMES if options.full else SHORT)
     sections = list(_sections(wanted, plan))
+    if options.add:
+        sections = with_earlier(sections, BUILD / "report.json")
     notes.append(f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, in {time.monotonic() - began:.0f} s.")
     report = Report(machine, [*notes, *_peers(plan)], sections)
     report.write(BUILD)
@@ -75,6 +78,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--full", action="store_true", help="all scenarios, every peer in each, long runs: 35 minutes"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a target is missed")
+    parser.add_argument(
+        "--add", action="store_true", help="keep what the last report has beyond these scenarios"
+    )
     parser.add_argument("--peers", default="all", help="peers by name, with commas between them; all, none")
     for name, (full, short, what) in _NUMBERS.items():
         text = f"{what} (with --full {full}, else {short})"

@@ -155,7 +155,8 @@ class Report:
         (folder / "report.md").write_text(self.as_markdown())
         charts = folder / "charts"
         charts.mkdir(exist_ok=True)
-        for chart in (chart for section in self.sections for chart in section.charts):
+        # Of an earlier run there are no bars any more; its drawing is there.
+        for chart in (chart for section in self.sections for chart in section.charts if chart.bars):
             (charts / f"{chart.name}.svg").write_text(chart.as_svg())
 
     def _targets(self) -> list[str]:

@@ -92,7 +92,7 @@ def answering(answer: bytes) -> Iterator[str]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield f"127.0.0.1:{listener.getsockname()[1]}"
-    thread.join(5)
+        thread.join(5)
 
 
 def test_wires_say_when_events_are_refused(redis_server: RedisServer) -> None:

@@ -12,6 +12,7 @@ import pytest
 from tests.bench.audience import Audience
 from tests.bench.chart import Bar, Chart
 from tests.bench.contest import FANWIRE, Mode, Outcome, Stage, compete
+from tests.bench.earlier import with_earlier
 from tests.bench.machine import Cores
 from tests.bench.order import Order
 from tests.bench.peers import PEERS, NotInstalled
@@ -148,3 +149,20 @@ def test_tables_need_a_report_and_a_page_with_marks(tmp_path: Path) -> None:
     assert tables(["--report", str(tmp_path / "none.json")]) == 1
     with pytest.raises(ValueError, match="has no"):
         filled("text", "tables")
+
+
+def test_a_scenario_can_be_measured_again(outcome: Outcome, tmp_path: Path) -> None:
+    """What is measured again replaces its section; the others stay, with their drawings and their age."""
+    first = [section_of(MODE, outcome), Section("Again", ("Old.",)), Section("Broken", (), failure="no")]
+    Report({}, ["Measured at noon."], first).write(tmp_path)
+    drawing = (tmp_path / "charts" / "tiny.svg").read_text()
+
+    again = with_earlier([Section("Again", ("New.",)), Section("More", ())], tmp_path / "report.json")
+    Report({}, [], again).write(tmp_path)
+
+    assert [section.title for section in again] == ["1 → 20", "Again", "More"]
+    assert again[0].figures == first[0].figures
+    assert again[0].conditions[-1] == "Kept from an earlier run: Measured at noon."
+    assert again[1].conditions == ("New.",)
+    assert (tmp_path / "charts" / "tiny.svg").read_text() == drawing
+    assert with_earlier(first, tmp_path / "none.json") == first
