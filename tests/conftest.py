@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,9 @@ from tests.kit.redis_server import RedisServer, SharedRedis
 # fails for what was changed; `make faults` looks further.
 settings.register_profile("fanwire", deadline=None, derandomize="FANWIRE_TEST_LONG" not in os.environ)
 settings.load_profile("fanwire")
+
+# A shell's background job ignores Ctrl-C, and so would every child that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = itertools.count(1)
 

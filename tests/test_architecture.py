@@ -38,7 +38,7 @@ ROOTS = {"main", "service"}
 TOO_LONG = {
     "libs/cli/fanwire_cli/history/session.py": 266,
     "libs/client/fanwire_client/_session.py": 266,
-    "services/edge/fanwire_edge/connection.py": 296,
+    "services/edge/fanwire_edge/connection.py": 312,
 }
 
 

@@ -174,4 +174,4 @@ def _write(edge: Edge, connection: Connection, portion: Portion | Step) -> None:
     if portion.data:
         edge.tally.frames_out += portion.frames
         edge.tally.bytes_out += len(portion.data)
-        connection.write(portion.data)
+        connection.put(portion.data)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Collection
 from enum import Enum
@@ -23,11 +21,12 @@ from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.coverage import Coverage
 from fanwire_edge.core.desk import Session
-from fanwire_edge.core.hub import Lag
+from fanwire_edge.core.hub import Lag, Sink
 from fanwire_edge.core.tally import ABNORMAL, close_reason
 from fanwire_edge.core.websocket import close_frame
 from fanwire_edge.edge import Edge
 from fanwire_edge.inbound import Inbound
+from fanwire_edge.outlet import abort, direct_sink
 from fanwire_edge.reception import Probe, serve_waiting, take_message
 from fanwire_protocol.codes import CloseCode, may_reconnect
 
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from fanwire_edge.inbound import Message
 
 __all__ = ["Connection", "State"]
-
-_NO_LINGER = struct.pack("ii", 1, 0)
 
 logger = logging.getLogger("fanwire.connection")
 
@@ -52,7 +49,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-def _discard(data: object, /) -> None:
+def _discard(_: bytes) -> None:
     """Stand in for `write` once nothing may be written any more."""
 
 
@@ -60,6 +57,7 @@ class Connection(asyncio.Protocol):
     """One client. Satisfies `hub.Member` and `wheel.Rider`."""
 
     __slots__ = (
+        "_direct",
         "_edge",
         "_inbound",
         "_transport",
@@ -113,7 +111,8 @@ class Connection(asyncio.Protocol):
         edge.connections.add(self)
         edge.tally.connections_opened += 1
         self.close_code = ABNORMAL
-        self.write: Callable[[bytes], None] = transport.write
+        self._direct = direct_sink(transport)
+        self.write: Sink = self._direct or transport.write
 
     @property
     def buffered_bytes(self) -> int:
@@ -196,7 +195,30 @@ class Connection(asyncio.Protocol):
         """Write a frame of the server's own."""
         if answer.type == "error":
             self._edge.tally.errors_out[str(answer.payload["code"])] += 1
-        self.write(self.dialect.own(self._edge.stamped(answer)))
+        self.put(self.dialect.own(self._edge.stamped(answer)))
+
+    def put(self, data: bytes) -> None:
+        """Write bytes; everything but the fan-out does it so."""
+        if self.write is not _discard:
+            self._transport.write(data)
+            self._heed_transport()
+
+    def spill(self, data: bytes, taken: int) -> None:
+        """Give the transport what the socket did not take (called by the fan-out)."""
+        self._transport.write(data[taken:])
+        self._heed_transport()
+
+    def _heed_transport(self) -> None:
+        # What waits in the transport has to go before anything else.
+        if self.write is self._direct and self._transport.get_write_buffer_size():
+            self.write = self._write_behind
+            self._edge.hub.redirect(self)
+
+    def _write_behind(self, data: bytes) -> None:
+        self._transport.write(data)
+        if self._direct is not None and not self._transport.get_write_buffer_size():
+            self.write = self._direct
+            self._edge.hub.redirect(self)
 
     def pause_writing(self) -> None:
         """Become behind: above the high-water mark nothing more is queued (called by the transport)."""
@@ -250,7 +272,7 @@ class Connection(asyncio.Protocol):
         self.state = State.CLOSING
         self.close_code = code
         edge.closing[self] = asyncio.get_running_loop().time() + edge.limits.close_seconds
-        self.write(last_bytes)
+        self.put(last_bytes)
         self._forget()
 
     def _forget(self) -> None:
@@ -268,14 +290,8 @@ class Connection(asyncio.Protocol):
         self.write = _discard
 
     def abort(self) -> None:
-        """Free the socket at once: only this helps against a peer that does not read (DESIGN "Traps").
-
-        Without a linger time of zero the kernel would go on offering what it holds, for minutes.
-        """
-        opened = self._transport.get_extra_info("socket")
-        if opened is not None:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        self._transport.abort()
+        """Free the socket at once, whatever the peer does."""
+        abort(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection (called by the transport, once)."""

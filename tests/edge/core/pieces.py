@@ -84,9 +84,14 @@ class Recorder:
         self.keys: Collection[str] = ()
         self.writes: list[bytes] = []
         self.write: Sink = self.writes.append
+        self.spilled: list[bytes] = []
         if hub is not None:
             for key in keys:
                 hub.subscribe(self, key)
+
+    def spill(self, data: bytes, taken: int) -> None:
+        """Take note of what was left."""
+        self.spilled.append(data[taken:])
 
 
 def texts_in(data: bytes) -> Iterator[bytes]:

@@ -235,3 +235,26 @@ def test_only_what_somebody_is_subscribed_to_is_wanted(dialects: int) -> None:
 
     assert wanted(hub, records) == [records[0], records[2]]
     assert wanted(Hub(), records) == []
+
+
+@pytest.mark.parametrize("keys", [[A], [A, ALL]], ids=["one channel", "two channels"])
+def test_what_a_socket_does_not_take_is_left_to_the_member(keys: list[str]) -> None:
+    """All of it where it is full or broken; who takes everything is not asked again."""
+    hub = Hub()
+    full, half, whole, silent = (Recorder(hub, keys) for _ in range(4))
+
+    def refuse(_: bytes) -> int:
+        raise BlockingIOError
+
+    full.write = refuse
+    half.write = lambda data: len(data) // 2
+    whole.write = len
+    for member in (full, half, whole):
+        hub.redirect(member)
+    records = [record(1, A), *([record(2, ALL)] if len(keys) > 1 else [])]
+    data = b"".join(text(number, channel) for number, channel in zip((1, 2), keys, strict=False))
+
+    list(delivery_of(hub, *records).run())
+
+    assert (full.spilled, half.spilled) == ([data], [data[len(data) // 2 :]])
+    assert (whole.spilled, silent.spilled, silent.writes) == ([], [], [data])

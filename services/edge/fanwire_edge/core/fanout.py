@@ -84,6 +84,7 @@ class Delivery:
 
     def _write_same(self, sinks: Mapping[Member, Sink]) -> Iterator[None]:
         hub, data = self._hub, b"".join(self._frames)
+        size = len(data)
         members, calls = tuple(sinks), tuple(sinks.values())
         changes = hub.changes
         for start in range(0, len(members), _STRIDE):
@@ -92,9 +93,14 @@ class Delivery:
                 calls, changes = tuple(map(sink_of, members)), hub.changes
             chunk = members[start : start + _STRIDE]
             behind = sum(member.lag is not None for member in chunk) if hub.held else 0
-            # The loop that everything is about: nothing in it but the call.
-            for call in calls[start : start + _STRIDE]:
-                call(data)
+            # The loop that everything is about: nothing in it but the call, unless a socket is full.
+            for member, call in zip(chunk, calls[start : start + _STRIDE], strict=True):
+                try:
+                    taken = call(data)
+                except OSError:
+                    taken = 0
+                if taken != size and taken is not None:
+                    member.spill(data, taken)
             self._count(len(chunk) - behind, len(self._frames), len(data))
             yield
 
@@ -118,7 +124,7 @@ class Delivery:
                 if data is None:
                     joined[mask] = data = self._join(mask)
                 if member.lag is None:
-                    member.write(data)
+                    _write(member, data)
                     self._count(1, mask.bit_count(), len(data))
                 else:
                     member.lag.hold(data)
@@ -130,6 +136,15 @@ class Delivery:
 
     def _join(self, mask: int) -> bytes:
         return b"".join(frame for bit, frame in enumerate(self._frames) if mask >> bit & 1)
+
+
+def _write(member: Member, data: bytes) -> None:
+    try:
+        taken = member.write(data)
+    except OSError:
+        taken = 0
+    if taken != len(data) and taken is not None:
+        member.spill(data, taken)
 
 
 def batches(hub: Hub, records: Sequence[Record]) -> Iterator[tuple[Sequence[Delivery], int]]:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Hub", "Lag", "Member", "Sink", "Sinks", "sink_of"]
 
-Sink: TypeAlias = Callable[[bytes], None]
+# Takes bytes; may tell how many of them it took, or raise OSError where it took none.
+Sink: TypeAlias = Callable[[bytes], int | None]
 # Where bytes for the members under each key go; no key without members.
 Sinks: TypeAlias = Mapping[str, Mapping["Member", Sink]]
 # Up to so many keys are a tuple: a set of eight takes 728 bytes.
@@ -55,9 +56,11 @@ class Lag:
     is_resuming: bool = False
     recalled: int = 0
 
-    def hold(self, data: bytes) -> None:
+    def hold(self, data: bytes) -> int:
         """Take note of what falls due instead of writing it."""
-        self.size_bytes += len(data)
+        size = len(data)
+        self.size_bytes += size
+        return size
 
     @property
     def places(self) -> Mapping[Stream, Position]:
@@ -68,8 +71,9 @@ class Lag:
 class Member(Protocol):
     """A connection as the hub and the fan-out see it.
 
-    `mask` is scratch space of the fan-out, zero outside of it. `write` hands bytes to its transport. `keys`
-    and `lag` are the hub's to set (`subscribe`, `unsubscribe`; `hold`, `release`). The `dialect` stays.
+    `mask` is scratch space of the fan-out, zero outside of it. `write` sends bytes, and where it did not take
+    all of them, `spill` gets them with the number it took. `keys` and `lag` are the hub's to set
+    (`subscribe`, `unsubscribe`; `hold`, `release`). The `dialect` stays.
     """
 
     dialect: Dialect
@@ -77,6 +81,9 @@ class Member(Protocol):
     lag: Lag | None
     keys: Collection[str]
     write: Sink
+
+    def spill(self, data: bytes, taken: int) -> None:
+        """Keep what is left of *data* and write it in time."""
 
 
 class Hub:
@@ -144,15 +151,16 @@ class Hub:
         """Make a live *member* behind: what falls due is noted in *lag* and not written."""
         member.lag = lag
         self.held += 1
-        self._redirect(member)
+        self.redirect(member)
 
     def release(self, member: Member) -> None:
         """Make a *member* that is behind live again."""
         member.lag = None
         self.held -= 1
-        self._redirect(member)
+        self.redirect(member)
 
-    def _redirect(self, member: Member) -> None:
+    def redirect(self, member: Member) -> None:
+        """Take note that the bytes for *member* go elsewhere now."""
         sink = sink_of(member)
         by_key = self._by_dialect.get(member.dialect, {})
         for key in member.keys:
