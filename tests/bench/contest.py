@@ -73,18 +73,29 @@ def compete(
     *pairs* says how many pairs with the floor to run, for a peer (True) and for fanwire (False).
     """
     outcome = Outcome()
-    for peer in (None, *peers):
+    for peer, count in _turns(peers, pairs):
         name = FANWIRE if peer is None else peer.name
         tell(f"  {name}")
         try:
             if peer is not None:
                 peer.version()
-            _measure(name, start(peer, cores), stages, pairs[peer is not None], cores, outcome)
+            _measure(name, start(peer, cores), stages, count, cores, outcome)
         except NotInstalled as error:
             outcome.failures[name] = f"not installed: {error}"
         except (NoAnswer, OSError) as error:
             outcome.failures[name] = f"{type(error).__name__}: {error}"
     return outcome
+
+
+def _turns(peers: Sequence[Peer], pairs: Mapping[bool, int]) -> list[tuple[Peer | None, int]]:
+    """Return who runs when, and how many pairs: fanwire before all others and again behind them.
+
+    A machine that other work slows down for a while would else favour one side of the comparison.
+    """
+    if not peers or pairs[False] == 1:
+        return [(None, pairs[False]), *((peer, pairs[True]) for peer in peers)]
+    later = pairs[False] // 2
+    return [(None, pairs[False] - later), *((peer, pairs[True]) for peer in peers), (None, later)]
 
 
 def _measure(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
@@ -95,3 +96,20 @@ def test_whatever_the_pieces_everyone_gets_what_a_reader_of_their_own_gives(
     for peer, model in zip(peers, models, strict=True):
         assert peer.messages == model.messages
         assert [str(problem) for problem in peer.problems] == [str(problem) for problem in model.problems]
+
+
+@pytest.mark.parametrize("extension", [None, "permessage-deflate"])
+def test_a_reader_of_one_s_own_is_freed_with_its_connection(extension: str | None) -> None:
+    """Without the collector, which does not look at what has lived for long; and it reads no more."""
+    dialect = Dialects(1).of(None, extension)
+    peer = Peer()
+    own = Intake().feed(peer, frame_bytes("x" * 4000)[:-1], dialect)
+    gc.collect()
+
+    assert own is not None
+    own.release()
+    own.feed(b"more")
+    del own
+
+    assert gc.collect() == 0
+    assert (peer.messages, peer.problems) == ([], [])

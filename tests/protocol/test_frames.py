@@ -11,6 +11,7 @@ from fanwire_protocol.codec import Encoding, InvalidData, decode_json, decode_ms
 from fanwire_protocol.event import MAX_TIME_MS
 from fanwire_protocol.frames import (
     FRAME_TYPES,
+    Content,
     Frame,
     decode_frame,
     encode_event_frame,
@@ -54,7 +55,8 @@ def test_an_event_on_a_channel_has_one_text(row: dict[str, Any]) -> None:
     assert encode_frame(frame) == row["text"].encode()
     assert decode_frame(row["text"]) == decode_frame(row["text"].encode()) == frame
     for encoding in ("json", "msgpack"):
-        encoded = encode_event_frame(event, row["channel"], row["offset"], encoding)
+        content = Content(event.type, event.id, event.time, event.payload, event.correlation_id)
+        encoded = encode_event_frame(content, row["channel"], row["offset"], encoding)
         assert encoded == encode_frame(frame, encoding)
 
 

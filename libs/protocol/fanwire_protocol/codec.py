@@ -28,6 +28,7 @@ __all__ = [
     "encode",
     "encode_json",
     "encode_msgpack",
+    "json_text",
     "refuse_unsendable",
 ]
 
@@ -69,7 +70,12 @@ def decode(data: str | bytes, encoding: Encoding) -> Any:
 
 def encode_json(value: JsonValue) -> bytes:
     """Encode a checked value as compact UTF-8 JSON."""
-    return _ENCODER.encode(value).encode()
+    return json_text(value).encode()
+
+
+def json_text(value: JsonValue) -> str:
+    """Return a checked value as compact JSON."""
+    return _ENCODER.encode(value)
 
 
 def decode_json(data: str | bytes) -> Any:
@@ -92,8 +98,11 @@ def encode_msgpack(value: JsonValue) -> bytes:
     return packed
 
 
-def decode_msgpack(data: bytes) -> Any:
-    """Decode one msgpack value and nothing after it; raises InvalidData."""
+def decode_msgpack(data: bytes, path: str = "$", depth: int = 0) -> Any:
+    """Decode one msgpack value and nothing after it; raises InvalidData.
+
+    *path* names the value in the error; *depth* is how many levels are around it.
+    """
     try:
         _refuse_empty_promises(data)
         value = msgpack.unpackb(
@@ -102,8 +111,8 @@ def decode_msgpack(data: bytes) -> Any:
     except InvalidData:
         raise
     except (ValueError, RecursionError, msgpack.UnpackException) as error:
-        raise InvalidData("not valid msgpack") from error
-    refuse_unsendable(value)
+        raise InvalidData("not valid msgpack", path) from error
+    refuse_unsendable(value, path, depth)
     return value
 
 
@@ -121,6 +130,8 @@ def decode_msgpack_beginning(data: bytes) -> tuple[dict[str, Any], int] | None:
         count: int = unpacker.read_map_header()
         while unpacker.tell() < len(data):
             name = unpacker.unpack()
+            if name in fields:
+                return None
             fields[name] = unpacker.unpack()
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException):
         return None

@@ -21,6 +21,7 @@ from fanwire_protocol.frames import FRAME_TYPES
 
 __all__ = [
     "ID_FIELD",
+    "MAX_HEAD_BYTES",
     "RECORD_VERSION",
     "Event",
     "InvalidEvent",
@@ -33,8 +34,8 @@ __all__ = [
 ]
 
 RECORD_VERSION = 1
-# The field `id` as it stands behind the head of a record. Nowhere in UTF-8 text is a byte like its first
-# one followed by `id` and then by the header of a text.
+# The field `id` as it stands behind the head of a record. It may stand in a text, too, but what is before
+# it is no head then: it ends inside of a field.
 ID_FIELD = b"\xa2id"
 MAX_TIME_MS = 253_402_300_799_999  # the last millisecond of the year 9999, RFC 3339's last
 _TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
@@ -43,8 +44,10 @@ _TARGET_FORM = 'is ["user", id], ["role", name], ["connection", id] or ["all"]'
 _OPTIONAL_TEXT = ("correlation_id", "key", "traceparent")
 # What says where an event goes stands first in a record, so that an edge need not read the rest.
 _HEAD = ("type", "tenant", "to", "resource", "key")
+_ROUTING = frozenset(("type", "tenant"))
 _BODY = ("id", "time", "aggregate", "correlation_id", "traceparent")
-_MAX_HEAD_BYTES = 2048
+# What stands before the `id` of nearly every record that keeps the rules.
+MAX_HEAD_BYTES = 1024
 
 
 class InvalidEvent(InvalidData):
@@ -83,15 +86,16 @@ def decode_head(data: bytes) -> tuple[Event, int] | None:
 
     None where the record does not begin with these fields. Raises InvalidEvent.
     """
-    begun = decode_msgpack_beginning(data) if len(data) <= _MAX_HEAD_BYTES else None
+    begun = decode_msgpack_beginning(data) if len(data) <= MAX_HEAD_BYTES else None
     if begun is None:
         return None
     fields, count = begun
-    if fields.pop("v", None) != RECORD_VERSION or not fields.keys() <= set(_HEAD) or "tenant" not in fields:
+    version = fields.pop("v", None)
+    if type(version) is not int or version != RECORD_VERSION or not _ROUTING <= fields.keys() <= set(_HEAD):
         return None
     event = Event(
         id="-",
-        type=fields.get("type", ""),
+        type=fields["type"],
         tenant=fields["tenant"],
         time=0,
         resource=_as_tuple(fields, "resource"),

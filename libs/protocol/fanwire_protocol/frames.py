@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from json.encoder import encode_basestring as _quoted
+from typing import Any, NamedTuple
 
 from fanwire_protocol.codec import (
     Encoding,
@@ -15,13 +16,12 @@ from fanwire_protocol.codec import (
     decode,
     encode_json,
     encode_msgpack,
+    json_text,
 )
-
-if TYPE_CHECKING:
-    from fanwire_protocol.event import Event
 
 __all__ = [
     "FRAME_TYPES",
+    "Content",
     "Frame",
     "decode_frame",
     "encode_event_frame",
@@ -63,6 +63,16 @@ class Frame:
     reply_to: int | str | None = None
 
 
+class Content(NamedTuple):
+    """What a frame says of an event. `time` is in milliseconds since the epoch."""
+
+    type: str
+    id: str
+    time: int
+    payload: JsonValue
+    correlation_id: str | None = None
+
+
 def encode_frame(frame: Frame, encoding: Encoding = "json") -> bytes:
     """Encode *frame*, its fields in the order of PROTOCOL §3."""
     fields: dict[str, JsonValue] = {"type": frame.type}
@@ -81,20 +91,33 @@ def encode_frame(frame: Frame, encoding: Encoding = "json") -> bytes:
     return encode_json(fields) if encoding == "json" else encode_msgpack(fields)
 
 
-def encode_event_frame(event: Event, channel: str, offset: str, encoding: Encoding = "json") -> bytes:
-    """Encode the frame of *event* on *channel*, as `encode_frame` would, without a Frame in between."""
+def encode_event_frame(content: Content, channel: str, offset: str, encoding: Encoding = "json") -> bytes:
+    """Encode the frame of an event on *channel*, as `encode_frame` would, without a Frame in between.
+
+    Type, channel and offset are taken for valid: none of them has a character that JSON writes otherwise.
+    """
+    moment = format_time(content.time)
+    if encoding == "json":
+        correlated = (
+            "" if content.correlation_id is None else f',"correlationId":{_quoted(content.correlation_id)}'
+        )
+        return (
+            f'{{"type":"{content.type}","channel":"{channel}","timestamp":"{moment}",'
+            f'"eventId":{_quoted(content.id)},"encoding":"json","payload":{json_text(content.payload)},'
+            f'"offset":"{offset}"{correlated}}}'
+        ).encode()
     fields: dict[str, JsonValue] = {
-        "type": event.type,
+        "type": content.type,
         "channel": channel,
-        "timestamp": format_time(event.time),
-        "eventId": event.id,
+        "timestamp": moment,
+        "eventId": content.id,
         "encoding": encoding,
-        "payload": event.payload,
+        "payload": content.payload,
         "offset": offset,
     }
-    if event.correlation_id is not None:
-        fields["correlationId"] = event.correlation_id
-    return encode_json(fields) if encoding == "json" else encode_msgpack(fields)
+    if content.correlation_id is not None:
+        fields["correlationId"] = content.correlation_id
+    return encode_msgpack(fields)
 
 
 def decode_frame(data: str | bytes, encoding: Encoding = "json") -> Frame:

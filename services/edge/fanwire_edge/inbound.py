@@ -116,11 +116,12 @@ class Inbound(WebSocketDataQueue):
 
     def __init__(self, receiver: Receiver, *, is_deflated: bool = False) -> None:
         self._receiver: Receiver | None = receiver
-        self._reader = _InflatingReader(self) if is_deflated else _Reader(self)
+        self._reader: _Reader | None = _InflatingReader(self) if is_deflated else _Reader(self)
 
     def feed(self, data: bytes) -> None:
         """Parse *data*; after a failure nothing more is parsed."""
-        self._reader.feed_data(data)
+        if self._reader is not None:
+            self._reader.feed_data(data)
 
     def feed_data(self, data: Message, size: int) -> None:
         """Take a message from the reader."""
@@ -133,5 +134,5 @@ class Inbound(WebSocketDataQueue):
             self._receiver.fail(exc)
 
     def release(self) -> None:
-        """Break the cycle between connection and reader, so that memory comes back at once."""
-        self._receiver = None
+        """Break the cycles with connection and reader, so that memory comes back at once."""
+        self._receiver = self._reader = None

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fanwire_edge.core.decoding import Decoded, decode_entries, remember_entries
-from fanwire_edge.core.duplicates import Duplicates
-from fanwire_edge.core.stream import Entry
-from fanwire_protocol.event import encode_event
+from fanwire_edge.core.duplicates import Duplicates, digest_of
+from fanwire_edge.core.route import Route, route_of, route_to
+from fanwire_edge.core.stream import Entry, Stream
+from fanwire_protocol.codec import InvalidData
+from fanwire_protocol.event import decode_event, encode_event
 from tests.edge.core.pieces import ALL, ORDERS, A, entry_id, event, place
 
 ON_A: dict[str, Any] = {"resource": ("orders", "1")}
@@ -108,3 +113,80 @@ def test_what_was_remembered_is_not_delivered_again() -> None:
     )
 
     assert (found.repeated, [made.position for made in found.records]) == (2, [place(6)])
+
+
+def test_what_stands_behind_a_payload_is_not_remembered() -> None:
+    """A record of another make may end with its id; all that is before it is not kept for the next one."""
+    before = route_of.cache_info().currsize
+    fields = {"v": 1, "type": "c", "tenant": "acme", "resource": ["orders", "1"], "payload": "x" * 5000}
+    data = msgpack.packb({**fields, "id": "e-1", "time": 1000})
+
+    found = decoded(Entry(entry_id(1), data))
+
+    assert [record.keys[0] for record in found.records] == [A]
+    assert route_of.cache_info().currsize == before
+
+
+# What is also the name of a field, part of a channel, or has the bytes of the field `id` in it.
+words = st.sampled_from(
+    ["id", "resource", "key", "acme", "u-1", "-", "to", "¢id", "¢id\u0640" + "x" * 130, "x" * 33]
+)
+values = {
+    "v": st.just(1),
+    "type": words,
+    "tenant": words,
+    "to": st.tuples(st.sampled_from(["user", "role"]), words),
+    "resource": st.tuples(words, words),
+    "key": words,
+    "id": words,
+    "time": st.integers(2**32, 2**40),
+    "aggregate": st.tuples(words, words),
+    "correlation_id": words,
+    "traceparent": words,
+    "payload": st.one_of(words, st.just({"id": "x", "to": ["all"]})),
+}
+needed = ("v", "type", "tenant", "id", "time", "payload")
+
+
+@st.composite
+def records(draw: st.DrawFn) -> bytes:
+    """Draw a record of any make: fields moved, one perhaps twice or of another type, bytes changed."""
+    names = [name for name in values if name in needed or draw(st.booleans())]
+    for _ in range(draw(st.integers(0, 3))):
+        names.insert(draw(st.integers(0, len(names))), names.pop(draw(st.integers(0, len(names) - 1))))
+    if draw(st.integers(0, 9)) == 0:
+        names.append(draw(st.sampled_from(names)))
+    wrong = draw(st.sampled_from([*[None] * 9, *names]))
+    odd = st.sampled_from([None, True, 1.0, b"id", ["id"], 5])
+    pairs = [(name, draw(odd if name == wrong else values[name])) for name in names]
+    head: bytes = msgpack.Packer(autoreset=True).pack_map_header(len(pairs))
+    data = head + b"".join(msgpack.packb(part) for pair in pairs for part in pair)
+    if draw(st.integers(0, 9)) == 0:
+        at = draw(st.integers(0, len(data) - 1))
+        data = data[:at] + draw(st.binary(max_size=2)) + data[at + 1 :]
+    return data
+
+
+@given(st.sampled_from(["orders", "direct", "system"]), records())
+def test_what_keeps_the_rules_goes_where_the_whole_record_says(topic: str, data: bytes) -> None:
+    """Whoever wrote it: to the same channels, under the same keys, and known by the same name later."""
+    names: list[bytes] = []
+
+    def is_repeated(stream: Stream, digest: bytes, time_ms: int, sequence: int) -> bool:
+        names.append(digest)
+        return False
+
+    try:
+        happened = decode_event(data)
+        route = route_to(topic, happened)
+    except InvalidData:
+        return
+    found = decode_entries(Stream(topic, 0), place(0), [Entry(entry_id(1), data)], is_repeated)
+
+    assert found.invalid == []
+    assert names == [digest_of(happened.tenant, happened.id)]
+    assert [_said(record.route) for record in found.records] == ([_said(route)] if route.keys else [])
+
+
+def _said(route: Route) -> tuple[Any, ...]:
+    return route.addresses, route.keys, route.tenant_bytes, route.key

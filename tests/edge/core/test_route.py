@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fanwire_edge.core.mapper import channels_of
 from fanwire_edge.core.route import id_of, route_of, route_on, route_to
 from fanwire_protocol.event import ID_FIELD, Event, InvalidEvent, decode_event, encode_event
-from tests.edge.core.pieces import ALL, A, event
+from tests.edge.core.pieces import ALL, A, B, event
 
 UUID = "0190b5e0-5b6e-7c3a-9d1e-2f4a6b8c0d1e"
 segments = st.text("abcXYZ019_.@+|~=-", min_size=1, max_size=40)
@@ -87,6 +87,8 @@ REST = {"id": UUID, "time": 1772143200000, "payload": {"to": 1}}
         pytest.param({"type": "changed", "tenant": "acme", **REST}, id="no version"),
         pytest.param({"v": 2, "type": "changed", "tenant": "acme", **REST}, id="another version"),
         pytest.param({"v": 1, "type": "changed", **REST, "tenant": "acme"}, id="a tenant behind the id"),
+        pytest.param({"v": 1, "tenant": "acme", **REST, "type": "changed"}, id="a type behind the id"),
+        pytest.param({**FIELDS, "v": True, **REST}, id="a version that is no number"),
     ],
 )
 def test_a_record_in_another_order_has_no_head(fields: dict[str, Any]) -> None:
@@ -168,6 +170,37 @@ def test_resources_of_a_topic_that_feeds_none_are_not_routed_to() -> None:
 
     assert route is not None
     assert route.keys == ("tenant:acme:user:u",)
+
+
+def test_a_tenant_may_be_called_as_a_part_of_a_channel() -> None:
+    """The resource that such an event names beside its addressee changes nothing either."""
+    happened = event(1, tenant="resource", resource=("orders", "42"), to=("user", "u-1"))
+
+    route = route_of("direct", split(encode_event(happened))[0])
+
+    assert route is not None
+    assert route.keys == ("tenant:resource:user:u-1",)
+
+
+def test_a_key_may_stand_before_the_resource() -> None:
+    """It is that of each resource then."""
+    heads = [
+        split(
+            packed({"v": 1, "type": "c", "tenant": "acme", "key": key, "resource": ["orders", id_], **REST})
+        )[0]
+        for key, id_ in (("k", "1"), ("k", "2"), ("l", "1"))
+    ]
+
+    found = [route for head in heads if (route := route_of("orders", head)) is not None]
+
+    assert [(route.keys[0], route.key) for route in found] == [(A, "k"), (B, "k"), (A, "l")]
+
+
+def test_a_field_that_stands_twice_is_no_head() -> None:
+    """Which of the two would count is not for us to say; the whole record is refused."""
+    twice = packed(FIELDS).replace(b"\x84", b"\x85", 1) + packed({"tenant": "globex"})[1:]
+
+    assert route_of("orders", twice) is None
 
 
 def test_a_key_is_under_each_name_once() -> None:

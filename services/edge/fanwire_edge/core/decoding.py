@@ -16,7 +16,7 @@ from fanwire_edge.core.record import Record
 from fanwire_edge.core.route import Route, id_of, route_of, route_to
 from fanwire_edge.core.stream import Entry, Stream
 from fanwire_protocol.codec import InvalidData
-from fanwire_protocol.event import ID_FIELD, decode_event
+from fanwire_protocol.event import ID_FIELD, MAX_HEAD_BYTES, decode_event
 from fanwire_protocol.position import Position
 
 __all__ = ["Decoded", "IsRepeated", "decode_entries", "remember_entries"]
@@ -76,7 +76,8 @@ def _routed(topic: str, data: bytes | None) -> tuple[Route, bytes]:
     if data is None:
         raise InvalidData("has no field `e`", "entry")
     at = data.find(ID_FIELD)
-    route = route_of(topic, data[:at]) if at > 0 else None
+    # What is long is no head, and not to be remembered.
+    route = route_of(topic, data[:at]) if 0 < at <= MAX_HEAD_BYTES else None
     if route is not None:
         event_id = id_of(data, at, route.behind)
         if event_id is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from fanwire_edge.core.content import content_of
 from fanwire_edge.core.follower import Loss
 from fanwire_edge.core.route import Route, route_on
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.codec import Encoding, InvalidData
-from fanwire_protocol.event import Event, decode_event
+from fanwire_protocol.event import Event
 from fanwire_protocol.frames import Frame, encode_event_frame, encode_frame
 from fanwire_protocol.keys import SYSTEM_TOPIC
 from fanwire_protocol.position import Position
@@ -137,11 +138,11 @@ class Record:
         if self.gap is not None:
             return encode_frame(self.gap, encoding)
         try:
-            event = decode_event(self.raw)
+            content = content_of(self.route, self.raw)
         except InvalidData as problem:
             self.fault = str(problem)
             return b""
-        return encode_event_frame(event, slot.channel, self.offset, encoding)
+        return encode_event_frame(content, slot.channel, self.offset, encoding)
 
 
 def event_record(

@@ -17,7 +17,18 @@ from fanwire_edge.core.mapper import channels_of
 from fanwire_protocol.channels import MAX_NAME_BYTES, is_segment, matching_patterns
 from fanwire_protocol.event import Event, decode_head
 
-__all__ = ["Address", "Route", "id_of", "route_of", "route_on", "route_to"]
+__all__ = [
+    "PAYLOAD",
+    "TIME",
+    "TIME_BYTES",
+    "Address",
+    "Route",
+    "id_of",
+    "route_of",
+    "route_on",
+    "route_to",
+    "text_at",
+]
 
 # So many take about 15 MB.
 _MAX_ROUTES = 16_384
@@ -28,7 +39,7 @@ _RESOURCE, _KEY = b"\xa8resource\x92", b"\xa3key"
 # A text that stands for any other.
 _ANY = b"\xa1-"
 # What stands behind the id: `time` with its header, and `payload`; between them these, with their texts.
-_TIME, _TIME_BYTES, _PAYLOAD = b"\xa4time\xcf", 14, b"\xa7payload"
+TIME, TIME_BYTES, PAYLOAD = b"\xa4time\xcf", 14, b"\xa7payload"
 _OPTIONAL = ((b"\xaecorrelation_id", 1), (b"\xabtraceparent", 1), (b"\xa9aggregate\x92", 2))
 _TEXT_8, _SHORT, _SHORT_END = 0xD9, 0xA0, 0xC0
 
@@ -41,7 +52,8 @@ class Route:
     """Where events go: their channels, and all keys of these.
 
     `tenant_bytes` begin the name under which duplicates of such an event are known; `key` is what events
-    are conflated by; `behind` is how many fields a record has behind its head, 0 where it has none.
+    are conflated by; `behind` is how many fields a record has behind its head, 0 where it has none; `type`
+    is the events' own.
     """
 
     addresses: tuple[Address, ...]
@@ -49,6 +61,7 @@ class Route:
     tenant_bytes: bytes = b"\0"
     key: str | None = None
     behind: int = 0
+    type: str = ""
 
 
 class _Varying(NamedTuple):
@@ -84,7 +97,7 @@ def route_on(channels: Iterable[str], event: Event) -> Route:
     """Return the route of *event*, which goes to *channels*."""
     addresses = tuple((channel, (channel, *matching_patterns(channel))) for channel in channels)
     keys = tuple(dict.fromkeys(key for _, keys in addresses for key in keys))
-    return Route(addresses, keys, f"{event.tenant or ''}\0".encode(), event.key)
+    return Route(addresses, keys, f"{event.tenant or ''}\0".encode(), event.key, 0, event.type)
 
 
 def id_of(data: bytes, at: int, behind: int) -> bytes | None:
@@ -94,12 +107,12 @@ def id_of(data: bytes, at: int, behind: int) -> bytes | None:
     to route by that was not seen.
     """
     start, end = text_at(data, at + 3)
-    if behind < 3 or not start or not data.startswith(_TIME, end):
+    if behind < 3 or not start or not data.startswith(TIME, end):
         return None
-    place = end + _TIME_BYTES
+    place = end + TIME_BYTES
     for _ in range(behind - 3):
         place = _behind_text(data, place)
-    return data[start:end] if data.startswith(_PAYLOAD, place) else None
+    return data[start:end] if data.startswith(PAYLOAD, place) else None
 
 
 def text_at(data: bytes, at: int) -> tuple[int, int]:
@@ -146,7 +159,8 @@ def _taken_apart(head: bytes) -> _Varying | None:
 def _family(topic: str, head: bytes) -> Route | None:
     """Return the route of a head in which the resource's id and the key stand for any other."""
     route = _decoded(topic, head)
-    return route if route is not None and route.keys and ":resource:" in route.keys[0] else None
+    # Only a resource's channel has patterns; where the first one is another, the id is no part of it.
+    return route if route is not None and route.addresses and len(route.addresses[0][1]) > 1 else None
 
 
 def _decoded(topic: str, head: bytes) -> Route | None:
@@ -164,4 +178,7 @@ def _member(family: Route, varying: _Varying) -> Route | None:
         return None
     own = (channel, *patterns[1:])
     keys = (*own, *family.keys[len(own) :])
-    return Route(((channel, own), *others), keys, family.tenant_bytes, varying.key, family.behind)
+    # A key that stands before the resource is what the whole family has.
+    key = family.key if varying.key is None else varying.key
+    addresses = ((channel, own), *others)
+    return Route(addresses, keys, family.tenant_bytes, key, family.behind, family.type)
