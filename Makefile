@@ -8,7 +8,7 @@ PACKAGES := libs/protocol libs/publisher libs/client libs/cli services/edge
 
 setup: $(READY)
 
-$(READY): constraints.txt Makefile $(PACKAGES:%=%/pyproject.toml)
+$(READY): constraints.txt Makefile $(PACKAGES:%=%/pyproject.toml) services/edge/hatch_build.py services/edge/fanwire_edge/sockets.c
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt hatchling editables
 	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt \
@@ -28,22 +28,24 @@ check: setup
 	$(BIN)/mypy libs services tests
 	$(BIN)/pytest -q tests/test_architecture.py
 
-test: setup system check
+test: system setup check
 	$(BIN)/pytest -q -n 2 --dist loadfile
 	$(BIN)/python -m tests.coverage_by_twin
 
 run: setup
 	$(BIN)/fanwire dev
 
-bench: setup system
+bench: system setup
+	$(BIN)/python -m tests.bench.peers
 	$(BIN)/python -m tests.bench
 
 # Every scenario with every system that can be installed.
-bench-full: setup system
+bench-full: system setup
+	$(BIN)/python -m tests.bench.peers
 	$(BIN)/python -m tests.bench --full
 
 # The long forms of the fault tests and of fuzzing; more than half an hour, on a quiet machine.
-faults: setup system
+faults: system setup
 	FANWIRE_TEST_LONG=1 $(BIN)/pytest -q -s tests/faults tests/edge/test_fuzz_inbound.py tests/protocol/test_fuzz_parsers.py
 
 fmt: setup

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 import uvloop
 
-from fanwire_edge.outlet import abort, direct_sink
+from fanwire_edge.core.hub import NO_NUMBER, Sender
+from fanwire_edge.outlet import abort, compiled_sender, number_of, plain_sender, sender
 from tests.kit.wait import eventually
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -63,9 +65,7 @@ def test_a_socket_is_closed_only_behind_connection_lost(
 
     async def live_and_die() -> None:
         transport, witness, peer = await _connected()
-        sink = direct_sink(transport)
-        assert sink is not None
-        assert sink(b"hello") == 5
+        assert plain_sender(array("i", [number_of(transport)]), 0, 1, b"hello") == []
         end(transport, peer)
         await eventually(lambda: witness.is_the_same is not None)
         assert witness.is_the_same
@@ -79,17 +79,15 @@ def test_a_socket_is_closed_only_behind_connection_lost(
 def test_what_a_transport_takes_is_on_its_way_or_counted(
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    """So that nothing written to the socket overtakes it; and a full socket says so."""
+    """So that nothing sent on the socket overtakes it."""
 
     async def fill() -> None:
         transport, _, peer = await _connected()
-        sink = direct_sink(transport)
-        assert sink is not None
         transport.write(b"first")
         assert transport.get_write_buffer_size() == 0
-        with suppress(BlockingIOError):
-            while sink(b"x" * 65536):
-                pass
+        numbers = array("i", [number_of(transport)])
+        while not plain_sender(numbers, 0, 1, b"x" * 65536):
+            pass
         transport.write(b"last")
         assert transport.get_write_buffer_size() == 4
         abort(transport)
@@ -99,12 +97,50 @@ def test_what_a_transport_takes_is_on_its_way_or_counted(
         runner.run(fill())
 
 
-async def test_without_a_plain_socket_there_is_no_direct_way() -> None:
+def _senders() -> list[Sender]:
+    compiled = compiled_sender()
+    return [plain_sender] if compiled is None else [plain_sender, compiled]
+
+
+@pytest.mark.parametrize("send", _senders(), ids=["plain", "compiled"][: len(_senders())])
+def test_everybody_is_sent_the_same_and_who_did_not_take_it_is_told_of(send: Sender) -> None:
+    """A full socket, and one that is broken, take nothing or a part; the others are not held up."""
+    pairs = [socket.socketpair() for _ in range(5)]
+    for near, _ in pairs:
+        near.setblocking(False)
+    broken, full, partly = pairs[1], pairs[3], pairs[4]
+    broken[1].close()
+    with suppress(BlockingIOError):
+        while full[0].send(b"x" * 65536):
+            pass
+    partly[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    data = b"hello\0" * 10_000
+    numbers = array("i", [near.fileno() for near, _ in pairs])
+
+    rest = dict(send(numbers, 0, 5, data[:600]))
+    assert rest == {1: 0, 3: 0}
+    assert pairs[0][1].recv(1000) == pairs[2][1].recv(1000) == data[:600]
+
+    assert dict(send(numbers, 1, 3, b"again")) == {1: 0}
+    assert pairs[2][1].recv(1000) == b"again"
+
+    [(place, taken)] = send(numbers, 4, 5, data)
+    assert (place, 0 <= taken < len(data)) == (4, True)
+    for pair in pairs:
+        for each in pair:
+            each.close()
+
+
+def test_the_compiled_one_is_taken_where_it_is_there() -> None:
+    """It is built with the package where there is a compiler."""
+    assert (sender() is plain_sender) == (compiled_sender() is None)
+
+
+async def test_without_a_plain_socket_there_is_no_number() -> None:
     """What is encrypted has to go through the transport."""
 
     class Encrypted(asyncio.Transport):
         def get_extra_info(self, name: str, default: object = None) -> object:
             return object()
 
-    assert direct_sink(Encrypted()) is None
-    assert direct_sink(asyncio.Transport()) is None
+    assert number_of(Encrypted()) == number_of(asyncio.Transport()) == NO_NUMBER

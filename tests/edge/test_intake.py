@@ -69,6 +69,24 @@ def test_who_breaks_the_rules_is_not_parsed_any_more_and_the_others_are(wrong: b
     assert (good.problems, good.own) == ([], None)
 
 
+class Clumsy(Peer):
+    """Has a fault of its own where a peer is to be told of one."""
+
+    def fail(self, problem: BaseException) -> None:
+        raise RuntimeError("a bug of ours")
+
+
+def test_a_failure_in_telling_of_a_failure_is_nobody_else_s() -> None:
+    """The next one gets a reader that reads."""
+    intake, good = Intake(), Peer()
+    with pytest.raises(RuntimeError):
+        Clumsy().take(intake, frame_bytes("x", 0x3))
+
+    good.take(intake, frame_bytes("after"))
+
+    assert (good.messages, good.problems, good.own) == ([(WSMsgType.TEXT, "after")], [], None)
+
+
 STREAM = [
     frame_bytes("one"),
     frame_bytes("frag", fin=False) + frame_bytes(b"p", PING) + frame_bytes("ment", CONTINUATION),

@@ -18,6 +18,7 @@ from fanwire_protocol.codec import (
     decode,
     decode_json,
     decode_msgpack,
+    decode_msgpack_beginning,
     encode,
     encode_json,
     encode_msgpack,
@@ -246,3 +247,33 @@ def test_msgpack_is_what_the_library_writes() -> None:
     """Nothing of our own stands between a publisher and the format."""
     value = {"a": [1, -1, 2.5, None, True, "é"]}
     assert encode_msgpack(value) == msgpack.packb(value)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"\x83\xa1a\x01\xa1b\x92\x01\x02", ({"a": 1, "b": [1, 2]}, 3)),
+        (b"\x80", ({}, 0)),
+        (b"", None),
+        (b"\x92\x01\x02", None),
+        (b"\x82\xa1a", None),
+        (b"\x82\xa1a\xa5cut", None),
+        (b"\x82\x91\xa1a\x01", None),
+        (b"\x82\xa1a\x01\xa1a\x02", None),
+        (b"\x82\xa1a\xa1\xff", None),
+    ],
+    ids=[
+        "fields",
+        "none",
+        "nothing",
+        "no map",
+        "no value",
+        "cut",
+        "a list as key",
+        "a key twice",
+        "no UTF-8",
+    ],
+)
+def test_the_beginning_of_a_map_is_its_first_fields(data: bytes, found: Any) -> None:
+    """With how many there are in all; what does not end with a field is no beginning."""
+    assert decode_msgpack_beginning(data) == found

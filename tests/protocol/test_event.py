@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from fanwire_protocol.codec import ENVELOPE_DEPTH, MAX_DEPTH, InvalidData, decode_json
 from fanwire_protocol.event import (
+    ID_FIELD,
+    MAX_HEAD_BYTES,
     MAX_TIME_MS,
     RECORD_VERSION,
     Event,
     InvalidEvent,
     check_event,
     decode_event,
+    decode_head,
     encode_event,
     refuse_payload,
     uuid7,
@@ -211,3 +214,54 @@ def test_a_record_in_json_form_is_json() -> None:
     """The vectors' records pass the strict decoder, so any JSON reader can use them."""
     for row in VECTORS["valid"] + VECTORS["tolerated"]:
         decode_json(json.dumps(row["record"]))
+
+
+@given(events)
+def test_a_head_says_what_the_record_says(happened: Event) -> None:
+    """All that routes it, and how many fields are behind it; a publisher of this release writes it so."""
+    data = encode_event(happened)
+    fields = msgpack.unpackb(data)
+    head = data[: data.find(ID_FIELD)]
+
+    found = decode_head(head)
+
+    assert found is not None
+    said, behind = found
+    assert said == dataclasses.replace(
+        happened, id="-", time=0, payload=None, correlation_id=None, aggregate=None, traceparent=None
+    )
+    assert behind == len(fields) - list(fields).index("id")
+
+
+HEAD = {"v": 1, "type": "c", "tenant": "acme"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"v": 1, "tenant": "acme"},
+        {"v": 1, "type": "c"},
+        {"type": "c", "tenant": "acme"},
+        {**HEAD, "v": 2},
+        {**HEAD, "v": True},
+        {**HEAD, "v": 1.0},
+        {**HEAD, "time": 1},
+        {**HEAD, "key": "x" * MAX_HEAD_BYTES},
+    ],
+    ids=["type", "tenant", "version", "another", "a boolean", "a float", "more than routes", "long"],
+)
+def test_what_may_be_said_further_on_is_no_head(fields: dict[str, Any]) -> None:
+    """The whole record decides then."""
+    assert decode_head(msgpack.packb(fields)) is None
+
+
+def test_bytes_that_are_no_fields_are_no_head() -> None:
+    """Nothing raises."""
+    assert decode_head(b"\x81\xa1") is None
+
+
+@pytest.mark.parametrize("wrong", [{"type": 1}, {"tenant": "a b"}, {"resource": "orders"}, {"key": ""}])
+def test_a_head_that_breaks_a_rule_is_refused(wrong: dict[str, Any]) -> None:
+    """So the record would be."""
+    with pytest.raises(InvalidEvent):
+        decode_head(msgpack.packb({**HEAD, **wrong}))

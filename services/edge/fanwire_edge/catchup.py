@@ -96,10 +96,8 @@ def _tell(edge: Edge, connection: Connection, loss: Loss) -> None:
 
 def _wire(edge: Edge, connection: Connection, policy: Policy) -> Callable[[Record, Slot], bytes]:
     """Return what gives the bytes of a frame; none where a later one stands for it, if that is the policy."""
-    if policy is not Policy.CONFLATE:
-        return connection.dialect.wire
-    wire, replaces = connection.dialect.wire, edge.log.latest.replaces
-    return lambda record, slot: b"" if replaces(record, slot) else wire(record, slot)
+    wire = connection.dialect.wire
+    return edge.log.latest.conflating(wire) if policy is Policy.CONFLATE else wire
 
 
 def _read_log(edge: Edge, connection: Connection, lag: Lag, policy: Policy) -> None:
@@ -174,4 +172,4 @@ def _write(edge: Edge, connection: Connection, portion: Portion | Step) -> None:
     if portion.data:
         edge.tally.frames_out += portion.frames
         edge.tally.bytes_out += len(portion.data)
-        connection.put(portion.data)
+        connection.write(portion.data)

@@ -21,12 +21,12 @@ from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.coverage import Coverage
 from fanwire_edge.core.desk import Session
-from fanwire_edge.core.hub import Lag, Sink
+from fanwire_edge.core.hub import NO_NUMBER, Lag, Sink
 from fanwire_edge.core.tally import ABNORMAL, close_reason
 from fanwire_edge.core.websocket import close_frame
 from fanwire_edge.edge import Edge
 from fanwire_edge.inbound import Inbound
-from fanwire_edge.outlet import abort, direct_sink
+from fanwire_edge.outlet import abort, number_of
 from fanwire_edge.reception import Probe, serve_waiting, take_message
 from fanwire_protocol.codes import CloseCode, may_reconnect
 
@@ -57,7 +57,6 @@ class Connection(asyncio.Protocol):
     """One client. Satisfies `hub.Member` and `wheel.Rider`."""
 
     __slots__ = (
-        "_direct",
         "_edge",
         "_inbound",
         "_transport",
@@ -72,6 +71,7 @@ class Connection(asyncio.Protocol):
         "keys",
         "lag",
         "mask",
+        "number",
         "opening",
         "seen_tick",
         "session",
@@ -111,8 +111,8 @@ class Connection(asyncio.Protocol):
         edge.connections.add(self)
         edge.tally.connections_opened += 1
         self.close_code = ABNORMAL
-        self._direct = direct_sink(transport)
-        self.write: Sink = self._direct or transport.write
+        self.number = number_of(transport)
+        self.write: Sink = self._write
 
     @property
     def buffered_bytes(self) -> int:
@@ -195,30 +195,21 @@ class Connection(asyncio.Protocol):
         """Write a frame of the server's own."""
         if answer.type == "error":
             self._edge.tally.errors_out[str(answer.payload["code"])] += 1
-        self.put(self.dialect.own(self._edge.stamped(answer)))
-
-    def put(self, data: bytes) -> None:
-        """Write bytes; everything but the fan-out does it so."""
-        if self.write is not _discard:
-            self._transport.write(data)
-            self._heed_transport()
+        self.write(self.dialect.own(self._edge.stamped(answer)))
 
     def spill(self, data: bytes, taken: int) -> None:
-        """Give the transport what the socket did not take (called by the fan-out)."""
-        self._transport.write(data[taken:])
-        self._heed_transport()
+        """Write what the socket did not take (called by the fan-out)."""
+        self.write(data[taken:])
 
-    def _heed_transport(self) -> None:
-        # What waits in the transport has to go before anything else.
-        if self.write is self._direct and self._transport.get_write_buffer_size():
-            self.write = self._write_behind
-            self._edge.hub.redirect(self)
-
-    def _write_behind(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         self._transport.write(data)
-        if self._direct is not None and not self._transport.get_write_buffer_size():
-            self.write = self._direct
-            self._edge.hub.redirect(self)
+        # What waits in the transport has to go before anything that is sent on the socket.
+        is_free = not self._transport.get_write_buffer_size()
+        if is_free is (self.number == NO_NUMBER):
+            number = number_of(self._transport) if is_free else NO_NUMBER
+            if number != self.number:
+                self.number = number
+                self._edge.hub.redirect()
 
     def pause_writing(self) -> None:
         """Become behind: above the high-water mark nothing more is queued (called by the transport)."""
@@ -272,7 +263,7 @@ class Connection(asyncio.Protocol):
         self.state = State.CLOSING
         self.close_code = code
         edge.closing[self] = asyncio.get_running_loop().time() + edge.limits.close_seconds
-        self.put(last_bytes)
+        self.write(last_bytes)
         self._forget()
 
     def _forget(self) -> None:
@@ -288,6 +279,7 @@ class Connection(asyncio.Protocol):
         self.opening = None
         self.inbox = None
         self.write = _discard
+        self.number = NO_NUMBER
 
     def abort(self) -> None:
         """Free the socket at once, whatever the peer does."""

@@ -67,7 +67,7 @@ class Heartbeat:
         async for connection in self._between_deliveries(turn.ping):
             # Who has not even read what was sent before is asked nothing.
             if connection.may_answer:
-                connection.put(PING + self._told(connection) if self._is_json else PING)
+                connection.write(PING + self._told(connection) if self._is_json else PING)
 
     def _now(self) -> int:
         return tick_at(time.monotonic(), self.tick_seconds)

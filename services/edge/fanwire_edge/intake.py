@@ -57,13 +57,15 @@ class Intake:
             return own
         relay, inbound = self._shared.get(is_deflated) or self._lend(is_deflated)
         relay.receiver = receiver
-        inbound.feed(data)
-        if relay.has_failed:
-            # Nothing more is parsed of this peer; the others get another one.
-            del self._shared[is_deflated]
-            return inbound
-        relay.receiver = None
-        return None
+        try:
+            inbound.feed(data)
+        finally:
+            if relay.has_failed:
+                # Nothing more is parsed of this peer, also where its end failed; the others get another one.
+                del self._shared[is_deflated]
+            else:
+                relay.receiver = None
+        return inbound if relay.has_failed else None
 
     def _lend(self, is_deflated: bool) -> tuple[_Relay, Inbound]:
         relay = _Relay()

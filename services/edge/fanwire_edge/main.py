@@ -38,6 +38,7 @@ from fanwire_edge.core.wheel import Wheel
 from fanwire_edge.edge import DeliveryLimits, Edge, Store
 from fanwire_edge.heartbeat import tick_at
 from fanwire_edge.leash import Leash
+from fanwire_edge.outlet import sender
 from fanwire_edge.ports import Verifier
 from fanwire_edge.server import Door, DoorSettings
 from fanwire_edge.service import Service
@@ -95,7 +96,7 @@ def build(settings: Settings) -> Service:
     """Build an edge of *settings*; raises SettingError for a key that cannot be used."""
     tick_seconds = min(MAX_TICK_SECONDS, settings.heartbeat.interval / 10)
     limits = DeskLimits(settings.limits.max_channels, settings.limits.max_errors, RECONNECT_JITTER_MS)
-    hub = Hub()
+    hub = Hub(sender())
     delivery = settings.delivery
     duplicates = Duplicates(settings.log.duplicates_seconds, settings.log.max_duplicates)
     policies = Policies(Policy[delivery.policy.upper()], delivery.policies)

@@ -109,7 +109,7 @@ def _wait(edge: Edge, connection: Connection, message: _Message) -> None:
 def _carry_out(edge: Edge, connection: Connection, message: _Message) -> bool:
     """Carry out one message; False where it has to wait for what it asks for."""
     if isinstance(message, Probe):
-        connection.put(pong_frame(message.payload))
+        connection.write(pong_frame(message.payload))
         return True
     session = connection.session
     try:

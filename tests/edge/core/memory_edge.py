@@ -6,6 +6,7 @@ when a connection is behind), with a transport that takes as many bytes as it is
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,7 +74,9 @@ class MemoryEdge:
 
     def __init__(self, streams: Sequence[Stream], partitions: int, log_bytes: int) -> None:
         self.partitions = partitions
-        self.hub = Hub()
+        # A crowd are two, for promises to be kept there too.
+        self.hub = Hub(self._send, 2)
+        self.sockets: list[MemoryMember] = []
         self.log = Log(log_bytes)
         self.desk = Desk(self.hub, DeskLimits(100, 100, 0))
         self.truth = Truth({stream: [] for stream in streams})
@@ -84,6 +87,10 @@ class MemoryEdge:
         self.pending: list[Record] = []
         for stream in streams:
             self.log.anchor(stream, place(0))
+
+    def _send(self, numbers: array[int], start: int, stop: int, data: bytes) -> list[tuple[int, int]]:
+        taken = [(place, self.sockets[numbers[place]].accept(data)) for place in range(start, stop)]
+        return [(place, size) for place, size in taken if size != len(data)]
 
     def publish(self, stream: Stream, event: Event) -> None:
         """Add an entry, which the next delivery writes out."""
@@ -143,6 +150,8 @@ class MemoryMember:
         self.lag: Lag | None = None
         self.keys: Collection[str] = ()
         self.write: Sink = self._write
+        self.number = len(edge.sockets)
+        edge.sockets.append(self)
         self.wire = bytearray()
         self.drained = 0
         self.is_paused = False
@@ -200,17 +209,17 @@ class MemoryMember:
         self.edge.hub.leave(self)
         self.write = lambda data: None
 
-    def _write(self, data: bytes) -> int:
+    def accept(self, data: bytes) -> int:
         """Take what goes into the socket; now and then that is not all."""
         taken = len(data) // 2 if len(self.wire) % 3 == 1 else len(data)
-        self._put(data[:taken])
+        self._write(data[:taken])
         return taken
 
     def spill(self, data: bytes, taken: int) -> None:
         """Take what did not."""
-        self._put(data[taken:])
+        self.write(data[taken:])
 
-    def _put(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         self.wire += data
         if not self.is_paused and len(self.wire) - self.drained > self.high_water:
             self.is_paused = True
@@ -234,7 +243,7 @@ class MemoryMember:
             portion = next_portion(edge.log, self.keys, lag.seq, edge.write_seq, self.dialect.wire)
             lag.seq, lag.positions = portion.next, edge.log.positions_at(portion.next)
             if portion.data:
-                self._put(portion.data)
+                self.write(portion.data)
 
     def _carry_out(self, command: Command) -> None:
         outcome = self.edge.desk.carry_out(self, self.session, command, lambda: Place(self.positions()))
@@ -242,4 +251,4 @@ class MemoryMember:
             self._tell(answer)
 
     def _tell(self, answer: Answer) -> None:
-        self._put(self.dialect.own(_stamped(answer)))
+        self.write(self.dialect.own(_stamped(answer)))

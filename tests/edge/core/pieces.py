@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from fanwire_edge.core.dialect import Dialect
-from fanwire_edge.core.hub import Hub, Lag, Sink, Sinks
+from fanwire_edge.core.hub import NO_NUMBER, Hub, Lag, Members, Sink
 from fanwire_edge.core.record import Record, Slot, event_record
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.event import Event, encode_event
@@ -67,8 +67,8 @@ class Readable(Dialect):
 READABLE = Readable("json")
 
 
-def by_key(hub: Hub, dialect: Dialect = READABLE) -> Sinks:
-    """Return where bytes of one dialect go."""
+def by_key(hub: Hub, dialect: Dialect = READABLE) -> Members:
+    """Return the members of one dialect under each key."""
     return hub.by_dialect.get(dialect, {})
 
 
@@ -84,6 +84,7 @@ class Recorder:
         self.keys: Collection[str] = ()
         self.writes: list[bytes] = []
         self.write: Sink = self.writes.append
+        self.number = NO_NUMBER
         self.spilled: list[bytes] = []
         if hub is not None:
             for key in keys:

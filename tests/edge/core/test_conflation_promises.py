@@ -51,10 +51,10 @@ def test_only_what_a_later_frame_stands_for_is_skipped_and_all_of_it_is_counted(
     seq = skipped = 0
     came: list[tuple[int, str]] = []
 
-    def wire(found: Record, slot: Slot) -> bytes:
-        if latest.replaces(found, slot):
-            return b""
+    def written(found: Record, slot: Slot) -> bytes:
         return f"<{found.position.time_ms - 1000} {slot.channel}>".encode().ljust(20 * KB)
+
+    wire = latest.conflating(written)
 
     def turn() -> None:
         nonlocal seq, skipped

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
 
 from fanwire_edge.core.dialect import Dialect
 from fanwire_edge.core.fanout import BATCH_BYTES, Delivery, batches, reach, wanted
-from fanwire_edge.core.hub import Hub, Lag
+from fanwire_edge.core.hub import NO_NUMBER, Hub, Lag
 from fanwire_edge.core.record import Record, Slot
 from tests.edge.core.pieces import ALL, READABLE, A, B, Readable, Recorder, by_key, record
 
@@ -237,24 +239,33 @@ def test_only_what_somebody_is_subscribed_to_is_wanted(dialects: int) -> None:
     assert wanted(Hub(), records) == []
 
 
-@pytest.mark.parametrize("keys", [[A], [A, ALL]], ids=["one channel", "two channels"])
-def test_what_a_socket_does_not_take_is_left_to_the_member(keys: list[str]) -> None:
-    """All of it where it is full or broken; who takes everything is not asked again."""
-    hub = Hub()
-    full, half, whole, silent = (Recorder(hub, keys) for _ in range(4))
+def test_a_crowd_is_sent_to_at_once_and_what_changes_meanwhile_is_heeded() -> None:
+    """What a socket did not take is left to its member; who has no number, or is behind, is written to or
+    noted as ever; who leaves or becomes behind between two strides gets nothing more on its socket, and has
+    to see to it that `write` leads nowhere."""
+    sent: list[int] = []
 
-    def refuse(_: bytes) -> int:
-        raise BlockingIOError
+    def send(numbers: array[int], start: int, stop: int, data: bytes) -> list[tuple[int, int]]:
+        assert data == text(1)
+        sent.extend(numbers[start:stop])
+        if 0 in numbers[start:stop]:
+            hub.leave(members[600])
+            members[600].number = NO_NUMBER
+            hub.hold(members[601], Lag(0, {}, 0.0))
+        return [(place, place - 100) for place in range(start, stop) if 0 <= numbers[place] - 100 < 3]
 
-    full.write = refuse
-    half.write = lambda data: len(data) // 2
-    whole.write = len
-    for member in (full, half, whole):
-        hub.redirect(member)
-    records = [record(1, A), *([record(2, ALL)] if len(keys) > 1 else [])]
-    data = b"".join(text(number, channel) for number, channel in zip((1, 2), keys, strict=False))
+    hub = Hub(send, 2)
+    members = [Recorder(hub, {A}) for _ in range(1000)]
+    for number, member in enumerate(members[:900]):
+        member.number = number
+    hub.hold(members[999], Lag(0, {}, 0.0))
 
-    list(delivery_of(hub, *records).run())
+    delivery = delivery_of(hub, record(1, A))
+    list(delivery.run())
 
-    assert (full.spilled, half.spilled) == ([data], [data[len(data) // 2 :]])
-    assert (whole.spilled, silent.spilled, silent.writes) == ([], [], [data])
+    assert sent == [number for number in range(900) if number not in (600, 601)]
+    assert [member.spilled for member in members[99:104]] == [[], [text(1)], [text(1)[1:]], [text(1)[2:]], []]
+    assert [len(member.writes) for member in members[899:902]] == [0, 1, 1]
+    behind = [member.lag for member in (members[601], members[999])]
+    assert [lag and lag.size_bytes for lag in behind] == [len(text(1))] * 2
+    assert delivery.deliveries == 1000 - 2

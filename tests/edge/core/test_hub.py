@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwire_edge.core.hub import Hub, Lag
+from fanwire_edge.core.hub import NO_NUMBER, Hub, Lag
 from fanwire_edge.core.replay import Replay
 from tests.edge.core.pieces import JOBS, ORDERS, READABLE, A, B, Readable, Recorder, by_key, place
 
@@ -17,7 +19,7 @@ def test_subscribing_twice_is_the_same_as_once() -> None:
     hub.subscribe(member, A)
     hub.subscribe(member, A)
 
-    assert (by_key(hub), hub.subscriptions) == ({A: {member: member.write}}, 1)
+    assert (by_key(hub), hub.subscriptions) == ({A: {member: None}}, 1)
     assert hub.unsubscribe(member, A) is True
     assert hub.unsubscribe(member, A) is False
     assert (by_key(hub), hub.subscriptions) == ({}, 0)
@@ -31,28 +33,26 @@ def test_who_leaves_is_on_nothing_and_the_others_stay() -> None:
     hub.leave(leaving)
     hub.leave(leaving)
 
-    assert (by_key(hub), hub.subscriptions, leaving.keys) == ({A: {staying: staying.write}}, 1, ())
+    assert (by_key(hub), hub.subscriptions, leaving.keys) == ({A: {staying: None}}, 1, ())
 
 
-def test_the_bytes_of_one_that_is_behind_go_to_its_lag() -> None:
-    """On every key it is on or joins meanwhile, until it is level; who leaves is not behind any more."""
+def test_one_that_is_behind_is_so_until_it_is_level_or_leaves() -> None:
+    """It stays on its keys; each of these is a change."""
     hub = Hub()
     member, other = Recorder(hub, {A}), Recorder(hub, {A})
     lag = Lag(0, {}, 0.0)
 
     hub.hold(member, lag)
     hub.subscribe(member, B)
-    for sinks in by_key(hub).values():
-        sinks[member](b"abc")
-    assert (member.writes, lag.size_bytes, hub.held) == ([], 6, 1)
+    assert (member.lag, hub.held) == (lag, 1)
 
     hub.release(member)
-    assert by_key(hub) == {A: {member: member.write, other: other.write}, B: {member: member.write}}
+    assert by_key(hub) == {A: {member: None, other: None}, B: {member: None}}
     assert (member.lag, hub.held) == (None, 0)
 
     hub.hold(member, lag)
     hub.leave(member)
-    assert (member.lag, hub.held, by_key(hub)) == (None, 0, {A: {other: other.write}})
+    assert (member.lag, hub.held, by_key(hub)) == (None, 0, {A: {other: None}})
 
 
 def test_the_places_of_a_lag_are_those_on_the_wire() -> None:
@@ -76,15 +76,42 @@ def test_who_is_alone_on_many_keys_has_one_mapping_for_all_of_them() -> None:
     hub.subscribe(second, "y")
     hub.unsubscribe(first, "z")
     assert by_key(hub) == {
-        A: {first: first.write, second: second.write},
-        "x": {first: first.write},
-        "y": {first: first.write, second: second.write},
+        A: {first: None, second: None},
+        "x": {first: None},
+        "y": {first: None, second: None},
     }
     hub.unsubscribe(second, "y")
-    hub.hold(first, Lag(0, {}, 0.0))
-    for sinks in by_key(hub).values():
-        sinks[first](b"abc")
-    assert (set(by_key(hub)), len(first.writes)) == ({A, "x", "y"}, 0)
+    assert by_key(hub) == {A: {first: None, second: None}, "x": {first: None}, "y": {first: None}}
+
+
+def test_a_crowd_is_as_it_is_until_the_hub_changes() -> None:
+    """Whoever has a number and is live can be sent to at once; each change makes another crowd."""
+    hub = Hub()
+    members = [Recorder(hub, {A}) for _ in range(4)]
+    for number, member in enumerate(members):
+        member.number = number + 10
+    hub.hold(members[1], Lag(0, {}, 0.0))
+    members[2].number = NO_NUMBER
+    hub.redirect()
+
+    crowd = hub.crowd(READABLE, A)
+    assert (crowd.members, list(crowd.numbers)) == ((members[0], members[3]), [10, 13])
+    assert crowd.others == [members[1], members[2]]
+    assert hub.crowd(READABLE, A) is crowd
+    assert hub.crowd(READABLE, B).members == hub.crowd(Readable("msgpack"), A).members == ()
+
+    changes: list[Callable[[], object]] = [
+        lambda: hub.subscribe(members[0], B),
+        lambda: hub.unsubscribe(members[0], B),
+        lambda: hub.hold(members[0], Lag(0, {}, 0.0)),
+        lambda: hub.release(members[0]),
+        lambda: hub.leave(members[0]),
+        hub.redirect,
+    ]
+    for change in changes:
+        before = hub.crowd(READABLE, A)
+        change()
+        assert hub.crowd(READABLE, A) is not before
 
 
 def test_a_member_may_be_on_hundreds_of_keys() -> None:
@@ -107,26 +134,13 @@ def test_who_speaks_different_dialects_stands_apart() -> None:
 
     first, second = Recorder(hub, {A, B}), Recorder(hub, {A}, other)
     assert hub.by_dialect == {
-        READABLE: {A: {first: first.write}, B: {first: first.write}},
-        other: {A: {second: second.write}},
+        READABLE: {A: {first: None}, B: {first: None}},
+        other: {A: {second: None}},
     }
     assert hub.channels == 2
 
-    hub.hold(second, Lag(0, {}, 0.0))
-    by_key(hub, other)[A][second](b"abc")
-    assert (second.writes, first.writes) == ([], [])
     hub.leave(second)
     assert (list(hub.by_dialect), hub.channels) == ([READABLE], 2)
-
-
-def test_one_that_is_on_nothing_may_be_behind() -> None:
-    """Until it has joined, there is nowhere that its bytes would go."""
-    hub, member = Hub(), Recorder()
-    hub.hold(member, Lag(0, {}, 0.0))
-
-    hub.subscribe(member, A)
-    by_key(hub)[A][member](b"abc")
-    assert member.writes == []
 
 
 steps = st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab"), st.sampled_from("+-x")))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from fanwire_edge.core.dialect import Dialects
 from fanwire_edge.core.latest import KEY_BYTES, Latest
 from fanwire_edge.core.record import Record
 from fanwire_edge.core.stream import Stream
-from tests.edge.core.pieces import JOBS, ORDERS, A, B, record
+from tests.edge.core.pieces import JOBS, ORDERS, A, B, record, text_of
 
 OTHER_BROKER = "0badcafe"
 
@@ -21,7 +22,9 @@ def keyed(number: int, key: str | None, *channels: str, stream: Stream = ORDERS,
 
 
 def replaced(latest: Latest, found: Record) -> list[bool]:
-    return [latest.replaces(found, slot) for slot in found.slots]
+    """Return for each channel whether a later record stands for the one that was *found*."""
+    wire = latest.conflating(text_of)
+    return [not wire(found, slot) for slot in found.slots]
 
 
 def test_a_later_record_of_the_same_key_and_channel_stands_for_those_before() -> None:
@@ -77,3 +80,18 @@ def test_a_record_of_a_page_is_compared_by_its_position(
         paged.broker = broker
 
     assert replaced(latest, paged) == [is_replaced]
+
+
+def test_what_breaks_a_rule_stands_for_nothing() -> None:
+    """There are no bytes for it, so the ones before it are needed; for them it is found out."""
+    latest = Latest(lambda channel: True)
+    good, bad = keyed(1, "k", A), keyed(2, "k", A)
+    bad.raw = b"\xc1"
+    for each in (good, bad):
+        latest.add(each)
+    dialect = Dialects().json
+    wire = latest.conflating(dialect.wire)
+
+    assert [wire(each, each.slots[0]) for each in (good, bad)] == [dialect.wire(good, good.slots[0]), b""]
+    assert good.fault is None
+    assert bad.fault is not None

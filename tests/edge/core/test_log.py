@@ -10,7 +10,7 @@ from fanwire_edge.core.log import Log, Slice, Stretch
 from fanwire_edge.core.record import Record, gap_record
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.position import Position
-from tests.edge.core.pieces import ALL, JOBS, ORDERS, A, B, gap_frame, place, record
+from tests.edge.core.pieces import ALL, JOBS, ORDERS, A, B, gap_frame, place, record, text_of
 
 SIZE = record(1).size
 
@@ -228,7 +228,7 @@ def test_what_stands_for_older_records_is_known_while_it_is_there() -> None:
     for each in records[:2]:
         log.append(each)
     assert log.size_bytes == 2 * SIZE + KEY_BYTES
-    assert log.latest.replaces(records[0], records[0].slots[0])
+    assert log.latest.conflating(text_of)(records[0], records[0].slots[0]) == b""
 
     for each in records[2:]:
         log.append(each)

@@ -65,3 +65,18 @@ def test_what_later_frames_stand_for_is_skipped_and_counted() -> None:
         return b"" if slot.channel == A and record.seq < 2 else text_of(record, slot)
 
     assert next_portion(log, {A, ALL}, 0, 3, wire) == Portion(f"<1001-0 {ALL}><1003-0 {A}>".encode(), 2, 3, 2)
+
+
+def test_what_breaks_a_rule_is_not_counted_as_skipped() -> None:
+    """Nothing stands for it; it is counted elsewhere."""
+    log = log_of(record(1), record(2), record(3))
+
+    def wire(found: Record, slot: Slot) -> bytes:
+        if found.seq == 1:
+            found.fault = "payload: is no map"
+            return b""
+        return text_of(found, slot)
+
+    assert next_portion(log, {A}, 0, 3, wire) == Portion(
+        f"<1001-0 {A}><1003-0 {A}>".encode(), 2, 3, skipped=0
+    )

@@ -12,10 +12,11 @@ All this happens once for each dialect that is spoken here, nearly always one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from fanwire_edge.core.crowd import Crowd
 from fanwire_edge.core.dialect import Dialect
-from fanwire_edge.core.hub import Hub, Member, Sink, Sinks, sink_of
+from fanwire_edge.core.hub import Hub, Member, Members, Sender
 from fanwire_edge.core.record import Record
 
 __all__ = ["BATCH_BYTES", "Delivery", "batches", "reach", "wanted"]
@@ -44,10 +45,21 @@ def reach(hub: Hub, records: Iterable[Record]) -> int:
 class Delivery:
     """One batch on its way to the connections of one dialect."""
 
-    __slots__ = ("_bits", "_by_key", "_frames", "_hub", "_wire", "deliveries", "size_bytes", "written_bytes")
+    __slots__ = (
+        "_bits",
+        "_by_key",
+        "_dialect",
+        "_frames",
+        "_hub",
+        "_wire",
+        "deliveries",
+        "size_bytes",
+        "written_bytes",
+    )
 
-    def __init__(self, hub: Hub, dialect: Dialect, by_key: Sinks) -> None:
+    def __init__(self, hub: Hub, dialect: Dialect, by_key: Members) -> None:
         self._hub = hub
+        self._dialect = dialect
         self._wire = dialect.wire
         self._by_key = by_key
         self._frames: list[bytes] = []
@@ -78,29 +90,43 @@ class Delivery:
         """Write to every connection; suspends now and then, between connections only."""
         if len(self._bits) == 1:
             [key] = self._bits
-            yield from self._write_same(self._by_key.get(key, {}))
+            members = self._by_key.get(key, {})
+            send = self._hub.send if len(members) >= self._hub.crowd_from else None
+            if send is None:
+                yield from self._write_same(tuple(members), b"".join(self._frames))
+            else:
+                yield from self._send_same(key, send, b"".join(self._frames))
         elif self._bits:
             yield from self._write_masked(self._collect())
 
-    def _write_same(self, sinks: Mapping[Member, Sink]) -> Iterator[None]:
-        hub, data = self._hub, b"".join(self._frames)
-        size = len(data)
-        members, calls = tuple(sinks), tuple(sinks.values())
-        changes = hub.changes
-        for start in range(0, len(members), _STRIDE):
+    def _send_same(self, key: str, send: Sender, data: bytes) -> Iterator[None]:
+        hub = self._hub
+        crowd, changes, start = hub.crowd(self._dialect, key), hub.changes, 0
+        others = list(crowd.others)
+        while start < len(crowd.members):
+            stop = min(start + _STRIDE, len(crowd.members))
+            for place, taken in send(crowd.numbers, start, stop, data):
+                crowd.members[place].spill(data, taken)
+            self._count(stop - start, len(self._frames), len(data))
+            yield
+            start = stop
             if hub.changes != changes:
                 # While others had their turn somebody left, or became behind or level.
-                calls, changes = tuple(map(sink_of, members)), hub.changes
+                crowd, changes, start = Crowd(crowd.members[stop:]), hub.changes, 0
+                others += crowd.others
+        yield from self._write_same(others, data)
+
+    def _write_same(self, members: Sequence[Member], data: bytes) -> Iterator[None]:
+        for start in range(0, len(members), _STRIDE):
             chunk = members[start : start + _STRIDE]
-            behind = sum(member.lag is not None for member in chunk) if hub.held else 0
-            # The loop that everything is about: nothing in it but the call, unless a socket is full.
-            for member, call in zip(chunk, calls[start : start + _STRIDE], strict=True):
-                try:
-                    taken = call(data)
-                except OSError:
-                    taken = 0
-                if taken != size and taken is not None:
-                    member.spill(data, taken)
+            behind = 0
+            for member in chunk:
+                lag = member.lag
+                if lag is None:
+                    member.write(data)
+                else:
+                    lag.hold(data)
+                    behind += 1
             self._count(len(chunk) - behind, len(self._frames), len(data))
             yield
 
@@ -124,7 +150,7 @@ class Delivery:
                 if data is None:
                     joined[mask] = data = self._join(mask)
                 if member.lag is None:
-                    _write(member, data)
+                    member.write(data)
                     self._count(1, mask.bit_count(), len(data))
                 else:
                     member.lag.hold(data)
@@ -136,15 +162,6 @@ class Delivery:
 
     def _join(self, mask: int) -> bytes:
         return b"".join(frame for bit, frame in enumerate(self._frames) if mask >> bit & 1)
-
-
-def _write(member: Member, data: bytes) -> None:
-    try:
-        taken = member.write(data)
-    except OSError:
-        taken = 0
-    if taken != len(data) and taken is not None:
-        member.spill(data, taken)
 
 
 def batches(hub: Hub, records: Sequence[Record]) -> Iterator[tuple[Sequence[Delivery], int]]:

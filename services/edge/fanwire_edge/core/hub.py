@@ -4,9 +4,6 @@ A subscription key is a channel or a pattern as a string. The keys of a publishe
 from the channel (`Slot.keys`), so looking up its subscribers costs the number of its segments, never the
 number of patterns.
 
-Under each key stands where the bytes for a member go: its own `write` while it is live, its lag's `hold`
-while it is behind. So the fan-out only calls, and asks nothing of anybody.
-
 Most connections are alone on most of their keys. The mapping of one member stands under all of those (a
 dictionary for each would be a kilobyte), so it is replaced where somebody joins, and dropped with its key.
 
@@ -15,24 +12,30 @@ Who speaks different dialects stands apart, since those get different bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from fanwire_edge.core.crowd import Crowd
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.position import Position
 
 if TYPE_CHECKING:
+    from array import array
+
     from fanwire_edge.core.dialect import Dialect
     from fanwire_edge.core.replay import Replay
 
-__all__ = ["Hub", "Lag", "Member", "Sink", "Sinks", "sink_of"]
+__all__ = ["NO_NUMBER", "Hub", "Lag", "Member", "Members", "Sender", "Sink"]
 
-# Takes bytes; may tell how many of them it took, or raise OSError where it took none.
-Sink: TypeAlias = Callable[[bytes], int | None]
-# Where bytes for the members under each key go; no key without members.
-Sinks: TypeAlias = Mapping[str, Mapping["Member", Sink]]
+Sink: TypeAlias = Callable[[bytes], None]
+# Sends bytes on the sockets from one place of a list of their numbers to another; tells of those that did not
+# take all of them the place, and how many bytes they took.
+Sender: TypeAlias = "Callable[[array[int], int, int, bytes], Sequence[tuple[int, int]]]"
+NO_NUMBER = -1
+# The members under each key, in the order in which they came; no key without members.
+Members: TypeAlias = Mapping[str, Mapping["Member", None]]
 # Up to so many keys are a tuple: a set of eight takes 728 bytes.
 _FEW = 16
 
@@ -56,11 +59,9 @@ class Lag:
     is_resuming: bool = False
     recalled: int = 0
 
-    def hold(self, data: bytes) -> int:
+    def hold(self, data: bytes) -> None:
         """Take note of what falls due instead of writing it."""
-        size = len(data)
-        self.size_bytes += size
-        return size
+        self.size_bytes += len(data)
 
     @property
     def places(self) -> Mapping[Stream, Position]:
@@ -71,8 +72,9 @@ class Lag:
 class Member(Protocol):
     """A connection as the hub and the fan-out see it.
 
-    `mask` is scratch space of the fan-out, zero outside of it. `write` sends bytes, and where it did not take
-    all of them, `spill` gets them with the number it took. `keys` and `lag` are the hub's to set
+    `mask` is scratch space of the fan-out, zero outside of it. `write` hands bytes to its transport. `number`
+    is that of its socket while nothing waits in the transport, else NO_NUMBER; where the socket did not take
+    all bytes, `spill` gets them with the number that it took. `keys` and `lag` are the hub's to set
     (`subscribe`, `unsubscribe`; `hold`, `release`). The `dialect` stays.
     """
 
@@ -80,6 +82,7 @@ class Member(Protocol):
     mask: int
     lag: Lag | None
     keys: Collection[str]
+    number: int
     write: Sink
 
     def spill(self, data: bytes, taken: int) -> None:
@@ -87,18 +90,26 @@ class Member(Protocol):
 
 
 class Hub:
-    """Subscriptions of the connections of one edge."""
+    """Subscriptions of the connections of one edge.
 
-    def __init__(self) -> None:
-        self._by_dialect: dict[Dialect, dict[str, dict[Member, Sink]]] = {}
+    Where at least *crowd_from* members are under a key, *send* is used for those that have a number.
+    """
+
+    def __init__(self, send: Sender | None = None, crowd_from: int = 32) -> None:
+        self.send = send
+        self.crowd_from = crowd_from
+        self._by_dialect: dict[Dialect, dict[str, dict[Member, None]]] = {}
         self.subscriptions = 0
-        # How many members are behind, and how often somebody left a key or became behind or level.
+        # How many members are behind, and how often somebody's keys changed, or where bytes for them go.
         self.held = 0
         self.changes = 0
+        # Crowds that are still as they were when the hub had changed so often.
+        self._crowds: dict[tuple[Dialect, str], Crowd] = {}
+        self._crowds_at = 0
 
     @property
-    def by_dialect(self) -> Mapping[Dialect, Sinks]:
-        """Where the bytes of each dialect go; none without members. Not to be changed."""
+    def by_dialect(self) -> Mapping[Dialect, Members]:
+        """The members of each dialect; none without any. Not to be changed."""
         return self._by_dialect
 
     @property
@@ -107,20 +118,32 @@ class Hub:
         every = tuple(self._by_dialect.values())
         return len(every[0]) if len(every) == 1 else len(set().union(*every))
 
+    def crowd(self, dialect: Dialect, key: str) -> Crowd:
+        """Return the members of one dialect under *key* as they are now; valid until the hub changes."""
+        if self._crowds_at != self.changes:
+            self._crowds.clear()
+            self._crowds_at = self.changes
+        found = self._crowds.get((dialect, key))
+        if found is None:
+            members = self._by_dialect.get(dialect, {}).get(key, ())
+            self._crowds[dialect, key] = found = Crowd(members)
+        return found
+
     def subscribe(self, member: Member, key: str) -> None:
         """Put *member* on *key*; twice is the same as once."""
         if key in member.keys:
             return
         by_key = self._by_dialect.setdefault(member.dialect, {})
-        sinks = by_key.get(key)
-        if sinks is None:
+        members = by_key.get(key)
+        if members is None:
             by_key[key] = _alone(by_key, member)
-        elif len(sinks) == 1:
-            by_key[key] = {**sinks, member: sink_of(member)}
+        elif len(members) == 1:
+            by_key[key] = {**members, member: None}
         else:
-            sinks[member] = sink_of(member)
+            members[member] = None
         member.keys = _with(member.keys, key)
         self.subscriptions += 1
+        self.changes += 1
 
     def unsubscribe(self, member: Member, key: str) -> bool:
         """Take *member* off *key*; tell whether it was on it."""
@@ -128,9 +151,9 @@ class Hub:
             return False
         member.keys = _without(member.keys, key)
         by_key = self._by_dialect[member.dialect]
-        sinks = by_key[key]
-        if len(sinks) > 1:
-            del sinks[member]
+        members = by_key[key]
+        if len(members) > 1:
+            del members[member]
         else:
             del by_key[key]
             if not by_key:
@@ -151,34 +174,25 @@ class Hub:
         """Make a live *member* behind: what falls due is noted in *lag* and not written."""
         member.lag = lag
         self.held += 1
-        self.redirect(member)
+        self.redirect()
 
     def release(self, member: Member) -> None:
         """Make a *member* that is behind live again."""
         member.lag = None
         self.held -= 1
-        self.redirect(member)
+        self.redirect()
 
-    def redirect(self, member: Member) -> None:
-        """Take note that the bytes for *member* go elsewhere now."""
-        sink = sink_of(member)
-        by_key = self._by_dialect.get(member.dialect, {})
-        for key in member.keys:
-            by_key[key][member] = sink
+    def redirect(self) -> None:
+        """Take note that the bytes for some member go elsewhere now."""
         self.changes += 1
 
 
-def sink_of(member: Member) -> Sink:
-    """Return where bytes for *member* go."""
-    return member.write if member.lag is None else member.lag.hold
-
-
-def _alone(by_key: Mapping[str, dict[Member, Sink]], member: Member) -> dict[Member, Sink]:
+def _alone(by_key: Mapping[str, dict[Member, None]], member: Member) -> dict[Member, None]:
     """Return the mapping of a key on which nobody else is: one that stands under another key already."""
     for key in islice(member.keys, _FEW):
         if len(by_key[key]) == 1:
             return by_key[key]
-    return {member: sink_of(member)}
+    return {member: None}
 
 
 def _with(keys: Collection[str], key: str) -> Collection[str]:

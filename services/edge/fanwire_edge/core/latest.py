@@ -18,6 +18,7 @@ __all__ = ["KEY_BYTES", "Latest"]
 # What one key on one channel costs, beside the record.
 KEY_BYTES = 250
 
+Wire: TypeAlias = Callable[[Record, Slot], bytes]
 _Place: TypeAlias = tuple[Stream, str, str]
 
 
@@ -52,16 +53,32 @@ class Latest:
                 del self._records[place]
         return KEY_BYTES * (before - len(self._records))
 
-    def replaces(self, record: Record, slot: Slot) -> bool:
-        """Tell whether a later record stands for *record* on the channel of *slot*."""
+    def conflating(self, wire: Wire) -> Wire:
+        """Return what gives the bytes of a frame as *wire* does, and none where a later one stands for it.
+
+        A later one that turns out to break a rule, so that there are no bytes, stands for nothing.
+        """
+
+        def conflated(record: Record, slot: Slot) -> bytes:
+            later = self._later(record, slot)
+            return b"" if later is not None and wire(*later) else wire(record, slot)
+
+        return conflated
+
+    def _later(self, record: Record, slot: Slot) -> tuple[Record, Slot] | None:
         key = record.conflation_key
         if key is None:
-            return False
+            return None
         latest = self._records.get((record.stream, slot.channel, key))
-        if latest is None or latest is record:
-            return False
-        if record.seq >= 0:
-            return True
-        # From a page of history, which may hold what memory holds too.
-        is_same_log = latest.position.broker == record.position.broker
-        return is_same_log and latest.position.key > record.position.key
+        if latest is None or latest is record or not _is_behind(latest, record):
+            return None
+        return latest, next(each for each in latest.slots if each.channel == slot.channel)
+
+
+def _is_behind(latest: Record, record: Record) -> bool:
+    """Tell whether *latest* comes after another *record* of its key."""
+    if record.seq >= 0:
+        return True
+    # From a page of history, which may hold what memory holds too.
+    is_same_log = latest.position.broker == record.position.broker
+    return is_same_log and latest.position.key > record.position.key

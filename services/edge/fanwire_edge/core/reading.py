@@ -34,21 +34,21 @@ def next_portion(
     """Return what a connection on *keys* is due of the records start ≤ number < stop.
 
     Ends after a record with which 64 KB are reached, never inside of one. A frame for which *wire* gives
-    no bytes is skipped: a later one stands for it.
+    no bytes is skipped: a later one stands for it, unless its record has a fault.
     """
     found = log.read(keys, start, stop, _MAX_RECORDS)
     wanted = frozenset(keys)
     frames: list[bytes] = []
-    size = 0
+    size = skipped = 0
     for record in found.records:
         if size >= BATCH_BYTES:
-            return _portion(frames, record.seq)
+            return _portion(frames, record.seq, skipped)
         due = [wire(record, slot) for slot in record.slots if not wanted.isdisjoint(slot.keys)]
-        frames += due
+        frames += filter(None, due)
         size += sum(map(len, due))
-    return _portion(frames, found.next)
+        skipped += due.count(b"") if record.fault is None else 0
+    return _portion(frames, found.next, skipped)
 
 
-def _portion(frames: list[bytes], next: int) -> Portion:
-    skipped = frames.count(b"")
-    return Portion(b"".join(frames), len(frames) - skipped, next, skipped)
+def _portion(frames: list[bytes], next: int, skipped: int) -> Portion:
+    return Portion(b"".join(frames), len(frames), next, skipped)

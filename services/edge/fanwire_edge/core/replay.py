@@ -155,16 +155,16 @@ class Replay:
 
     def _joined(self, records: Sequence[Record], wire: Wire) -> Shared:
         frames: list[bytes] = []
-        size = taken = 0
+        size = taken = skipped = 0
         for record in records:
             if size >= BATCH_BYTES:
                 break
             due = [wire(record, slot) for slot in record.slots if self._is_due(record, slot)]
-            frames += due
+            frames += filter(None, due)
             size += sum(map(len, due))
+            skipped += due.count(b"") if record.fault is None else 0
             taken += 1
-        skipped = frames.count(b"")
-        return Shared(b"".join(frames), len(frames) - skipped, taken, skipped)
+        return Shared(b"".join(frames), len(frames), taken, skipped)
 
     def _is_due(self, record: Record, slot: Slot) -> bool:
         return not self._keys.isdisjoint(slot.keys) and not is_given(self._given, record, slot)
