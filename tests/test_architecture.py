@@ -21,8 +21,8 @@ MAX_FUNCTION_LINES = 40
 # All that pure code may use of the standard library: nothing that waits, looks at a clock or out of the
 # process.
 PURE = {
-    "__future__", "abc", "array", "bisect", "collections", "dataclasses", "datetime", "difflib", "enum", "functools",
-    "hashlib", "heapq", "itertools", "json", "math", "re", "string", "struct", "types", "typing", "zlib",
+    "__future__", "abc", "array", "bisect", "collections", "dataclasses", "datetime", "difflib", "enum",
+    "functools", "hashlib", "heapq", "itertools", "json", "math", "re", "string", "struct", "types", "typing", "zlib",
 }  # fmt: skip
 # Packages of ours that each package may import, and which parts of the world outside.
 LIBRARIES = {

@@ -16,6 +16,7 @@ from fanwire_protocol.keys import (
     control_key,
     is_topic,
     partition_of,
+    readers_key,
     stream_key,
     topics_key,
 )
@@ -48,11 +49,8 @@ def test_shared_keys_have_their_names() -> None:
     """Control, topics and configuration are where every process looks for them."""
     shared = VECTORS["shared"]
     prefix = shared["prefix"]
-    assert (control_key(prefix), topics_key(prefix), config_key(prefix)) == (
-        shared["control"],
-        shared["topics"],
-        shared["config"],
-    )
+    keys = [make(prefix) for make in (control_key, topics_key, config_key, readers_key)]
+    assert keys == [shared[name] for name in ("control", "topics", "config", "readers")]
     assert ENTRY_FIELD == b"e"
 
 

@@ -45,6 +45,9 @@ def test_one_that_is_behind_is_so_until_it_is_level_or_leaves() -> None:
     hub.hold(member, lag)
     hub.subscribe(member, B)
     assert (member.lag, hub.held) == (lag, 1)
+    lag.hold(b"abc")
+    lag.hold(b"de")
+    assert lag.size_bytes == 5
 
     hub.release(member)
     assert by_key(hub) == {A: {member: None, other: None}, B: {member: None}}
