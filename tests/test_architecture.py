@@ -22,7 +22,8 @@ MAX_FUNCTION_LINES = 40
 # process.
 PURE = {
     "__future__", "abc", "array", "bisect", "collections", "dataclasses", "datetime", "difflib", "enum",
-    "functools", "hashlib", "heapq", "itertools", "json", "math", "re", "string", "struct", "types", "typing", "zlib",
+    "functools", "hashlib", "heapq", "itertools", "json", "math", "re", "string", "struct", "types", "typing",
+    "zlib",
 }  # fmt: skip
 # Packages of ours that each package may import, and which parts of the world outside.
 LIBRARIES = {
