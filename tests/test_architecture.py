@@ -37,7 +37,7 @@ SERVICE_LIBRARIES = {"fanwire_protocol", "fanwire_publisher"}
 ROOTS = {"main", "service"}
 # Too long, each with the length that it may not exceed. Nothing is to be added here.
 TOO_LONG = {
-    "libs/cli/fanwire_cli/history/session.py": 266,
+    "libs/cli/fanwire_cli/history/session.py": 262,
     "libs/client/fanwire_client/_session.py": 266,
     "services/edge/fanwire_edge/connection.py": 312,
 }

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import suppress, asynccontextmanager
 from typing import Any
 
 from tests.edge.wire import CLOSE, PING, PONG, TEXT
@@ -82,6 +82,7 @@ class Peer(asyncio.Protocol):
         """Say that nothing more comes, and wait for the server to close: a hang is a failure."""
         assert self.transport is not None
         if not self.is_lost.is_set():
+            with suppress(OSError):  # It was reset meanwhile.
             self.transport.write_eof()
         await self.end()
 
