@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from tests.edge.wire import CLOSE, PING, PONG, TEXT
@@ -83,7 +83,7 @@ class Peer(asyncio.Protocol):
         assert self.transport is not None
         if not self.is_lost.is_set():
             with suppress(OSError):  # It was reset meanwhile.
-            self.transport.write_eof()
+                self.transport.write_eof()
         await self.end()
 
     async def end(self) -> None:
