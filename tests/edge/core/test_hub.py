@@ -103,6 +103,10 @@ def test_a_crowd_is_as_it_is_until_the_hub_changes() -> None:
     assert hub.crowd(READABLE, A) is crowd
     assert hub.crowd(READABLE, B).members == hub.crowd(Readable("msgpack"), A).members == ()
 
+    for number in range(1024):
+        hub.crowd(READABLE, str(number))
+    assert hub.crowd(READABLE, A) is not crowd
+
     changes: list[Callable[[], object]] = [
         lambda: hub.subscribe(members[0], B),
         lambda: hub.unsubscribe(members[0], B),

@@ -38,6 +38,8 @@ NO_NUMBER = -1
 Members: TypeAlias = Mapping[str, Mapping["Member", None]]
 # Up to so many keys are a tuple: a set of eight takes 728 bytes.
 _FEW = 16
+# Crowds that are kept at most.
+_MAX_CROWDS = 1024
 
 
 @dataclass(slots=True)
@@ -120,7 +122,7 @@ class Hub:
 
     def crowd(self, dialect: Dialect, key: str) -> Crowd:
         """Return the members of one dialect under *key* as they are now; valid until the hub changes."""
-        if self._crowds_at != self.changes:
+        if self._crowds_at != self.changes or len(self._crowds) >= _MAX_CROWDS:
             self._crowds.clear()
             self._crowds_at = self.changes
         found = self._crowds.get((dialect, key))
