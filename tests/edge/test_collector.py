@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from fanwire_edge.collector import Collector
+from fanwire_edge.collector import FIRST_LOOK, Collector
 
 
 class Knot:
@@ -61,3 +61,17 @@ def test_where_cycles_are_made_everything_is_looked_at_again_now_and_then() -> N
         assert gc.get_freeze_count() == 0
         gc.collect()
         assert watched() is None
+
+
+def test_without_any_cycles_everything_is_looked_at_again_ever_more_rarely() -> None:
+    """So that those among what lives long are found in the end."""
+    with Collector():
+        knots = [Knot()]
+        watched = weakref.ref(knots[0])
+        gc.collect()
+        knots.clear()
+        looks = 0
+        while watched() is not None:
+            gc.collect()
+            looks += 1
+            assert looks <= FIRST_LOOK + 1

@@ -5,9 +5,10 @@ nothing else runs meanwhile. But connections, subscriptions and records are free
 cycles are the exception. So what a full collection has found to be alive is set aside, and the next one
 looks only at what came since.
 
-Cycles of objects that were set aside would stay for ever. Where cycles are seen at all, everything is
-looked at again after so and so many. And where each connection is one, as on asyncio's own loop, whose
-transports refer to themselves, only what is there at the start is set aside.
+Cycles of objects that were set aside would stay for ever. So everything is looked at again after twice as
+many full collections as the last time, and after so and so many where cycles are seen at all. And where each
+connection is one, as on asyncio's own loop, whose transports refer to themselves, only what is there at the
+start is set aside.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from __future__ import annotations
 import gc
 from typing import Any, Self
 
-__all__ = ["Collector"]
+__all__ = ["FIRST_LOOK", "Collector"]
 
 # Net new objects until the youngest are looked at, and how often that until the next older ones are. A full
 # collection then looks at about 12,000 objects, which takes 5 ms.
 THRESHOLDS = (700, 5, 2)
 MAX_CYCLIC = 50_000
+# Full collections until everything is looked at for the first time.
+FIRST_LOOK = 64
 
 
 class Collector:
@@ -30,6 +33,8 @@ class Collector:
         self._is_for_good = is_for_good
         self._max_cyclic = max_cyclic
         self._cyclic = 0
+        self._collections = 0
+        self._look_at = FIRST_LOOK
         self._before = gc.get_threshold()
 
     def __enter__(self) -> Self:
@@ -52,8 +57,10 @@ class Collector:
         if phase != "stop" or info["generation"] != 2:
             return
         self._cyclic += info["collected"]
-        if self._cyclic < self._max_cyclic:
+        self._collections += 1
+        if self._cyclic < self._max_cyclic and self._collections < self._look_at:
             gc.freeze()
         else:
             self._cyclic = 0
+            self._look_at = 2 * self._collections
             gc.unfreeze()

@@ -61,7 +61,8 @@ class Heartbeat:
             if connection.is_unread:
                 # Its signs of life wait in its socket until we read again.
                 connection.seen_tick = edge.wheel.tick
-            else:
+            elif edge.wheel.is_silent(connection):
+                # It was not heard in the meantime either.
                 connection.close(CloseCode.HEARTBEAT_TIMEOUT, "nothing was heard for too long")
         self._frames.clear()
         async for connection in self._between_deliveries(turn.ping):

@@ -99,8 +99,8 @@ async def _follow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wo
                     worker.drain.begin()
                 case {"order": "hurry"}:
                     worker.drain.hurry()
-    except OSError:
-        pass  # It was killed with something unread, which is an end too.
+    except (OSError, ValueError):
+        pass  # It was killed with something unread, or in the middle of a line, which is an end too.
 
 
 def _report(number: int, worker: Worker) -> bytes:

@@ -80,6 +80,8 @@ class Delivery:
             wanted = [key for key in slot.keys if key in by_key]
             if wanted:
                 data = self._wire(record, slot)
+                if not data:
+                    continue  # Its event breaks a rule.
                 bit = 1 << len(self._frames)
                 self._frames.append(data)
                 self.size_bytes += len(data)

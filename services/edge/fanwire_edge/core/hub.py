@@ -105,9 +105,8 @@ class Hub:
         # How many members are behind, and how often somebody's keys changed, or where bytes for them go.
         self.held = 0
         self.changes = 0
-        # Crowds that are still as they were when the hub had changed so often.
+        # Forgotten with each change, for nobody who left to stay in memory.
         self._crowds: dict[tuple[Dialect, str], Crowd] = {}
-        self._crowds_at = 0
 
     @property
     def by_dialect(self) -> Mapping[Dialect, Members]:
@@ -122,9 +121,8 @@ class Hub:
 
     def crowd(self, dialect: Dialect, key: str) -> Crowd:
         """Return the members of one dialect under *key* as they are now; valid until the hub changes."""
-        if self._crowds_at != self.changes or len(self._crowds) >= _MAX_CROWDS:
+        if len(self._crowds) >= _MAX_CROWDS:
             self._crowds.clear()
-            self._crowds_at = self.changes
         found = self._crowds.get((dialect, key))
         if found is None:
             members = self._by_dialect.get(dialect, {}).get(key, ())
@@ -145,7 +143,7 @@ class Hub:
             members[member] = None
         member.keys = _with(member.keys, key)
         self.subscriptions += 1
-        self.changes += 1
+        self.redirect()
 
     def unsubscribe(self, member: Member, key: str) -> bool:
         """Take *member* off *key*; tell whether it was on it."""
@@ -161,7 +159,7 @@ class Hub:
             if not by_key:
                 del self._by_dialect[member.dialect]
         self.subscriptions -= 1
-        self.changes += 1
+        self.redirect()
         return True
 
     def leave(self, member: Member) -> None:
@@ -185,8 +183,9 @@ class Hub:
         self.redirect()
 
     def redirect(self) -> None:
-        """Take note that the bytes for some member go elsewhere now."""
+        """Take note that the bytes for some member go elsewhere now, or that there is another member."""
         self.changes += 1
+        self._crowds.clear()
 
 
 def _alone(by_key: Mapping[str, dict[Member, None]], member: Member) -> dict[Member, None]:

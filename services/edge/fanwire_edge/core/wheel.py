@@ -78,12 +78,12 @@ class Wheel(Generic[R]):
         ends = range(self.time + 1, self.time + passed + 1)
         self.time += passed
         slot = self._slots[self.tick % len(self._slots)]
-        ping = [rider for rider in slot if not self._is_silent(rider)]
-        silent = [rider for rider in slot if self._is_silent(rider)]
+        ping = [rider for rider in slot if not self.is_silent(rider)]
+        silent = [rider for rider in slot if self.is_silent(rider)]
         silent += [
             rider
             for rider in self._doubtful.pop(self.tick, ())
-            if self._is_silent(rider) and rider in self._slots[rider.slot]
+            if self.is_silent(rider) and rider in self._slots[rider.slot]
         ]
         for rider in ping:
             due = rider.seen_tick + self._timeout
@@ -91,5 +91,6 @@ class Wheel(Generic[R]):
                 self._doubtful[due].append(rider)
         return Turn(ping, silent, [rider for end in ends for rider in self._expiring.pop(end, ())])
 
-    def _is_silent(self, rider: R) -> bool:
+    def is_silent(self, rider: R) -> bool:
+        """Tell whether *rider* was not heard for too long."""
         return self.tick - rider.seen_tick >= self._timeout
