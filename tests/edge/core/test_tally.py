@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fanwire_edge.core.tally import ABNORMAL, LATENCY_BUCKETS_MS, Tally, close_reason
+from fanwire_protocol.codes import GapReason
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,8 @@ def test_a_tally_begins_at_nothing() -> None:
 
     assert len(second.latency_counts) == len(LATENCY_BUCKETS_MS) + 1
     assert not any(second.latency_counts)
-    assert not second.gaps
+    assert second.gaps == {reason.value: 0 for reason in GapReason}
+    assert second.resumes == {"recovered": 0, "partial": 0}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 
-from fanwire_protocol.codes import CloseCode
+from fanwire_protocol.codes import CloseCode, GapReason
 
 __all__ = ["ABNORMAL", "CUTS", "LATENCY_BUCKETS_MS", "Gauges", "Tally", "close_reason"]
 
@@ -24,6 +24,9 @@ _REASONS = {int(code): code.name.lower() for code in CloseCode} | {
 # Why slow connections are cut: too far behind or no progress, beyond the log in memory, beyond the log in
 # Redis, or the furthest behind of an edge that holds too much.
 CUTS = ("slow", "memory", "history", "budget")
+
+# How much of what a client asked for could be proven.
+RESUMES = ("recovered", "partial")
 
 # Upper bounds in milliseconds; what lies above is in the last, open bucket.
 LATENCY_BUCKETS_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -40,7 +43,7 @@ class Tally:
         self.events_invalid = 0
         self.events_unroutable = 0
         self.events_repeated = 0
-        self.resumes: Counter[str] = Counter()
+        self.resumes: Counter[str] = Counter(dict.fromkeys(RESUMES, 0))
         self.topics_refused = 0
         self.roles_unjoined = 0
         self.frames_out = 0
@@ -49,7 +52,8 @@ class Tally:
         self.batches = 0
         self.commands = 0
         self.errors_out: Counter[str] = Counter()
-        self.gaps: Counter[str] = Counter()
+        # All there are from the beginning: who watches the first gap has to see it begin at none.
+        self.gaps: Counter[str] = Counter({reason.value: 0 for reason in GapReason})
         self.cuts: Counter[str] = Counter(dict.fromkeys(CUTS, 0))
         self.tail_lost = 0
         self.latency_counts = [0] * (len(LATENCY_BUCKETS_MS) + 1)
