@@ -19,6 +19,14 @@ def test_overview_lists_every_command(argv: tuple[str, ...]) -> None:
     assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
 
 
+def test_it_says_what_it_is() -> None:
+    """For those who report what went wrong."""
+    done = fanwire("--version")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("fanwire 0.")
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "edge"])
 def test_every_command_explains_itself(name: str) -> None:
     """`--help` shows the usage and an explanation of each option."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from typing import TypeAlias
 
 from fanwire_cli.failure import Failure
@@ -34,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help", "help"):
         print(_overview())
+        return 0
+    if name in ("-V", "--version", "version"):
+        print(f"fanwire {version('fanwire-cli')}, Python {platform.python_version()}")
         return 0
     try:
         return _command(name)(arguments[1:], os.environ)
@@ -65,7 +70,13 @@ def _complain(name: str, failure: Failure) -> None:
 def _overview() -> str:
     lines = (f"  {name:<13} {what}" for name, what in COMMANDS.items())
     return "\n".join(
-        ("usage: fanwire COMMAND …", "", *lines, "", "`fanwire COMMAND --help` explains one of them.")
+        (
+            "usage: fanwire COMMAND …",
+            "",
+            *lines,
+            "",
+            "`fanwire COMMAND --help` explains one of them; `fanwire --version` tells what this is.",
+        )
     )
 
 

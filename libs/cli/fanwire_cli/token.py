@@ -93,8 +93,8 @@ def sign(claims: Mapping[str, object], settings: JwtSettings) -> str:
     if held < needed:
         state = f"has {held} bytes" if held else "is not set"
         raise Failure(
-            f"{_SECRET} {state} and {algorithm} needs {needed} or more; for example "
-            f"export {_SECRET}=$(openssl rand -hex {needed})"
+            f"{_SECRET} {state} and {algorithm} needs {needed} bytes or more; for example "
+            f"export {_SECRET}=$(openssl rand -hex {needed}), or {_SECRET}_FILE with the path of a file"
         )
     return jwt.encode(dict(claims), settings.key, algorithm)
 
