@@ -47,7 +47,8 @@ _TEXT_8, _SHORT, _SHORT_END = 0xD9, 0xA0, 0xC0
 Address: TypeAlias = tuple[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, which would cost more than the rest of making one.
+@dataclass(slots=True)
 class Route:
     """Where events go: their channels, and all keys of these.
 
