@@ -269,3 +269,21 @@ def test_a_crowd_is_sent_to_at_once_and_what_changes_meanwhile_is_heeded() -> No
     behind = [member.lag for member in (members[601], members[999])]
     assert [lag and lag.size_bytes for lag in behind] == [len(text(1))] * 2
     assert delivery.deliveries == 1000 - 2
+
+
+def test_an_event_that_breaks_a_rule_is_delivered_to_nobody() -> None:
+    """It has no bytes; what comes with it is delivered all the same."""
+
+    class Faulty(Readable):
+        __slots__ = ()
+
+        def wire(self, record: Record, slot: Slot) -> bytes:
+            return b"" if record.order == (1001, 0) else super().wire(record, slot)
+
+    hub, dialect = Hub(), Faulty("json")
+    member = Recorder(hub, {A}, dialect)
+    delivery = delivery_of(hub, record(1), record(2), dialect=dialect)
+
+    list(delivery.run())
+
+    assert (member.writes, delivery.frames, delivery.deliveries) == ([text(2)], 1, 1)
