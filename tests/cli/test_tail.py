@@ -105,6 +105,7 @@ async def test_edge_that_is_not_there_yet_is_waited_for() -> None:
     url = f"ws://127.0.0.1:{free_port()}/ws"
     async with Process.fanwire("tail", ORDERS, "--url", url, "--token", make_token()) as tail:
         await tail.wait_for_output(f"{url} does not answer yet")
+        await tail.wait_for_output("fanwire tail: unreachable: reason Cannot connect")
         tail.signal(signal.SIGINT)
 
         assert await tail.wait_for_exit() == 0

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 
 from fanwire_cli.arguments import Parser, websocket_url
 from fanwire_cli.failure import Failure
 from fanwire_cli.lines import json_line
+from fanwire_cli.terminal import visible
 from fanwire_client import Client, FanwireError
 from fanwire_protocol import InvalidChannel, parse_channel
 from fanwire_protocol.codec import Encoding
 
 __all__ = ["run"]
+
+# What the client's log says of an event that helps who watches.
+_TOLD = ("reason", "status", "code", "seconds", "client", "skipped")
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -24,6 +29,7 @@ def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
         raise Failure("needs a token: --token, or FANWIRE_TOKEN (`fanwire token` signs one)", status=2)
     for channel in options.channels:
         _check(channel)
+    _show_troubles()
     try:
         asyncio.run(_tail(options.url, token, options.channels, options.encoding))
     except KeyboardInterrupt:
@@ -39,6 +45,24 @@ async def _tail(url: str, token: str, channels: Sequence[str], encoding: Encodin
             print(f"fanwire tail: {url} does not answer yet; trying again", file=sys.stderr, flush=True)
         async for item in client.subscribe(*channels):
             print(json_line(item), flush=True)
+
+
+def _show_troubles() -> None:
+    """Say on standard error that the connection is in trouble: a quiet channel is not a broken one."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Events())
+    log = logging.getLogger("fanwire.client")
+    log.handlers, log.propagate = [handler], False
+    log.setLevel(logging.WARNING)
+
+
+class _Events(logging.Formatter):
+    """The client's log events, as sentences with what they were given."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event = record.getMessage().rpartition(".")[2]
+        told = [f"{name} {value}" for name in _TOLD if (value := vars(record).get(name)) not in (None, "")]
+        return visible(f"fanwire tail: {event}" + (f": {', '.join(told)}" if told else ""))
 
 
 def _check(channel: str) -> None:

@@ -22,7 +22,7 @@ from fanwire_edge.core.log import Log
 from fanwire_edge.core.mapper import channels_of
 from fanwire_edge.core.principal import Principal, server_joined
 from fanwire_edge.core.reading import next_portion
-from fanwire_edge.core.record import Record, event_record, gap_key, gap_record
+from fanwire_edge.core.record import Record, gap_key, gap_record
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.commands import Command
@@ -30,7 +30,7 @@ from fanwire_protocol.event import Event, encode_event
 from fanwire_protocol.frames import Frame
 from fanwire_protocol.keys import DIRECT_TOPIC, partition_of
 from fanwire_protocol.position import Position
-from tests.edge.core.pieces import place
+from tests.edge.core.pieces import event_record, place
 
 GREETING = Greeting(30, 60, 0)
 # Two dialects that write the same, so that what a client sees can be read in one way.

@@ -7,7 +7,8 @@ from typing import Any
 
 from fanwire_edge.core.dialect import Dialect
 from fanwire_edge.core.hub import NO_NUMBER, Hub, Lag, Members, Sink
-from fanwire_edge.core.record import Record, Slot, event_record
+from fanwire_edge.core.record import Record, Slot
+from fanwire_edge.core.route import route_on
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.event import Event, encode_event
 from fanwire_protocol.frames import Frame
@@ -35,6 +36,14 @@ def place(number: int) -> Position:
 def event(number: int, **fields: Any) -> Event:
     """Return an event of the tenant acme."""
     return Event(**{"id": f"e-{number}", "type": "changed", "tenant": "acme", "time": 1000, **fields})
+
+
+def event_record(
+    stream: Stream, position: Position, before: Position, channels: tuple[str, ...], event: Event, raw: bytes
+) -> Record:
+    """Return the record of *event* as if it were mapped to *channels*."""
+    route = route_on(channels, event)
+    return Record(stream, position.id, position.key, position.broker, before.id, route, raw)
 
 
 def record(number: int, *channels: str, stream: Stream = ORDERS, payload: Any = None) -> Record:

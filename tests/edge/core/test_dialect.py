@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from fanwire_edge.core.deflate import inflated
 from fanwire_edge.core.dialect import SUBPROTOCOLS, DeflatedDialect, Dialect, Dialects
 from fanwire_edge.core.follower import Loss
-from fanwire_edge.core.record import Record, Slot, event_record, gap_record
+from fanwire_edge.core.record import Record, Slot, gap_record
 from fanwire_edge.core.websocket import BINARY, DEFLATED, TEXT, message_frame, payload_of
 from fanwire_protocol.codec import Encoding
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.event import encode_event
 from fanwire_protocol.frames import Frame, decode_frame
 from fanwire_protocol.handshake import JSON_SUBPROTOCOL, MSGPACK_SUBPROTOCOL
-from tests.edge.core.pieces import ALL, ORDERS, A, event, gap_frame, place, record
+from tests.edge.core.pieces import ALL, ORDERS, A, event, event_record, gap_frame, place, record
 
 JSON, MSGPACK = Dialect("json"), Dialect("msgpack")
 PLAIN: list[tuple[Dialect, Encoding, int]] = [(JSON, "json", TEXT), (MSGPACK, "msgpack", BINARY)]

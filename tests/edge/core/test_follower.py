@@ -211,11 +211,3 @@ def test_the_size_of_a_read_is_halved_and_doubled_within_bounds(follower: Follow
         seen.append(counts())
 
     assert seen == [8, 4, 2, 1, 1, 1, 2, 4, 8, 8, 8]
-
-
-def test_a_stream_that_is_forgotten_is_not_read(follower: Follower) -> None:
-    """The others go on."""
-    follower.forget([ORDERS])
-
-    assert follower.streams == (JOBS,)
-    assert follower.request(100.0, block=True).cursors == {JOBS: BEGINNING}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fanwire_edge.core.follower import Loss
-from fanwire_edge.core.record import event_record, gap_key, gap_record, is_gap_key
+from fanwire_edge.core.record import gap_key, gap_record, is_gap_key
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.event import encode_event
 from fanwire_protocol.frames import Frame, decode_frame
-from tests.edge.core.pieces import ALL, ORDERS, A, event, gap_frame, place, record
+from tests.edge.core.pieces import ALL, ORDERS, A, event, event_record, gap_frame, place, record
 
 
 def test_an_event_on_one_channel_carries_its_own_position() -> None:

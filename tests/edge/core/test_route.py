@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanwire_edge.core.mapper import channels_of
-from fanwire_edge.core.route import id_of, route_of, route_on, route_to
+from fanwire_edge.core.route import body_of, route_of, route_on, route_to
 from fanwire_protocol.event import ID_FIELD, Event, InvalidEvent, decode_event, encode_event
 from tests.edge.core.pieces import ALL, A, B, event
 
@@ -36,6 +36,16 @@ events = st.builds(
     traceparent=st.one_of(st.none(), texts),
     aggregate=st.one_of(st.none(), st.tuples(texts, texts)),
 )
+
+
+def id_of(data: bytes, at: int, behind: int) -> bytes | None:
+    """Return the id that `body_of` finds; with it comes the place of the payload's value."""
+    found = body_of(data, at, behind)
+    if found is None:
+        return None
+    start, end, payload_at = found
+    assert data[:payload_at].endswith(b"\xa7payload")
+    return data[start:end]
 
 
 def split(data: bytes) -> tuple[bytes, int]:

@@ -41,11 +41,6 @@ class EventRecord:
         return not self.failed and (self.begun is not None or bool(self.entries))
 
     @property
-    def is_in_log(self) -> bool:
-        """Whether it is known to have been in the log, so that every subscriber's turn comes to it."""
-        return self.exists and (self.acked is not None or bool(self.entries) or bool(self.seen_at))
-
-    @property
     def is_on_several(self) -> bool:
         """Whether frames carry the position of the entry before, because there are several of them."""
         return self.channels is not None and len(self.channels) > 1

@@ -9,9 +9,8 @@ from contextlib import asynccontextmanager
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
-from fanwire_edge.adapters.redis_wire import reason_of
+from fanwire_edge.adapters.redis_wire import BROKEN, reason_of
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.keys import config_key, readers_key, topics_key
 from fanwire_protocol.settings import SettingError
@@ -23,8 +22,6 @@ _PARTITIONS = "partitions"
 MAX_PARTITIONS = 1024
 # Readers announce themselves every five seconds; who missed three in a row is gone.
 READER_SECONDS = 15
-# Writing to a connection that was reset a moment ago is a RuntimeError under uvloop, and no OSError.
-_BROKEN = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 class RedisRegistry:
@@ -86,5 +83,5 @@ async def _mapped_errors() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(2 * REPLY_SECONDS):
             yield
-    except _BROKEN as error:
+    except BROKEN as error:
         raise TailLost(reason_of(error)) from error

@@ -12,26 +12,35 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import hiredis
 from hiredis import pack_command
 from redis.asyncio import Connection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
+from fanwire_edge.adapters.redis_link import RedisLink
 from fanwire_edge.core.stream import CONTROL, Entry, Stream, StreamInfo
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.keys import ENTRY_FIELD, control_key, stream_key
 
-__all__ = ["Command", "RedisWire", "checked", "entry_of", "identity_of", "info_of", "packed", "reason_of"]
+__all__ = [
+    "BROKEN",
+    "Command",
+    "RedisWire",
+    "checked",
+    "entry_of",
+    "identity_of",
+    "info_of",
+    "packed",
+    "reason_of",
+]
 
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
 CONNECT_SECONDS = 2.0
 _MAX_REASON = 200
-_INCOMPLETE = object()
 # Writing to a connection that was reset a moment ago is a RuntimeError under uvloop, and no OSError.
-_BROKEN = (RedisError, OSError, TimeoutError, RuntimeError)
+BROKEN = (RedisError, OSError, TimeoutError, RuntimeError)
 
 
 class RedisWire:
@@ -53,7 +62,7 @@ class RedisWire:
         self._pool.connection_kwargs.update(decode_responses=False, socket_timeout=None)
         # Refuses at once what will never connect: options that are none.
         self._pool.make_connection()  # type: ignore[no-untyped-call]
-        self._link: _Link | None = None
+        self._link: RedisLink | None = None
         self._keys: dict[Stream, bytes] = {}
 
     @property
@@ -68,8 +77,8 @@ class RedisWire:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.connect()  # type: ignore[no-untyped-call]
-            self._link = _Link(connection)
-        except _BROKEN as error:
+            self._link = RedisLink(connection)
+        except BROKEN as error:
             await connection.disconnect(nowait=True)
             raise TailLost(reason_of(error)) from error
         except BaseException:
@@ -93,7 +102,7 @@ class RedisWire:
             return []
         try:
             return await link.ask(commands, count, seconds)
-        except _BROKEN as error:
+        except BROKEN as error:
             await self.close()
             raise TailLost(reason_of(error)) from error
         except BaseException:
@@ -114,84 +123,6 @@ class RedisWire:
             name = control_key(self._prefix) if stream == CONTROL else stream_key(self._prefix, *stream)
             self._keys[stream] = key = name.encode()
         return key
-
-
-class _Link(asyncio.Protocol):
-    """A connection that redis-py has made: whole pipelines out, all of their replies in, no streams."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE, replyError=ResponseError)
-        self._waiting: asyncio.Future[list[Any]] | None = None
-        self._count = 0
-        self._replies: list[Any] = []
-        self._deadline = 0.0
-        # One timer for all exchanges, for one each would cost more than the exchange.
-        self._alarm: asyncio.TimerHandle | None = None
-        # Kept, because it closes the transport when it is forgotten; redis-py's connection would too.
-        writer, connection._writer = connection._writer, None
-        assert writer is not None, "redis-py says that it is connected"
-        connection._reader = None
-        self._writer = writer
-        self._transport: Any = writer.transport
-        self._transport.set_protocol(self)
-
-    async def ask(self, commands: bytes, count: int, seconds: float) -> list[Any]:
-        """Send *commands* and return their *count* replies; raises OSError and TimeoutError."""
-        if self._transport.is_closing():
-            raise ConnectionResetError("the broker has closed the connection")
-        self._waiting = waiting = self._loop.create_future()
-        self._count, self._replies = count, []
-        self._deadline = self._loop.time() + seconds
-        if self._alarm is None or self._alarm.when() > self._deadline:
-            self._set_alarm()
-        self._transport.write(commands)
-        try:
-            replies: list[Any] = await waiting
-        finally:
-            self._waiting = None
-        return replies
-
-    def close(self) -> None:
-        """Drop the connection at once."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Take what the broker sent (called by the transport)."""
-        reader, replies = self._reader, self._replies
-        try:
-            reader.feed(data)
-            while (reply := reader.gets()) is not _INCOMPLETE:
-                if type(reply) is not hiredis.PushNotification:
-                    replies.append(reply)
-        except hiredis.HiredisError as error:
-            self._fail(ConnectionError(f"the broker's answer is no RESP: {error}"))
-        if len(replies) == self._count and self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(replies)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell who waits (called by the transport)."""
-        self._fail(exc or ConnectionResetError("the broker has closed the connection"))
-
-    def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = self._loop.call_at(self._deadline, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm = None
-        if self._waiting is None:
-            return
-        if self._loop.time() < self._deadline:
-            self._set_alarm()
-        else:
-            self._fail(TimeoutError("the broker did not answer in time"))
-
-    def _fail(self, problem: Exception) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_exception(problem)
 
 
 def packed(command: Command) -> bytes:

@@ -5,7 +5,7 @@ What routes it was decoded and checked when it was read; here the rest is.
 
 from __future__ import annotations
 
-from fanwire_edge.core.route import PAYLOAD, TIME, TIME_BYTES, Route, text_at
+from fanwire_edge.core.route import TIME_BYTES, Route, body_of
 from fanwire_protocol.codec import decode_msgpack
 from fanwire_protocol.event import ID_FIELD, MAX_TIME_MS, decode_event
 from fanwire_protocol.frames import Content
@@ -28,11 +28,11 @@ def content_of(route: Route, data: bytes) -> Content:
 
 def _plain(route: Route, data: bytes) -> Content | None:
     """Decode a record that has nothing more; None where it has to be looked at as a whole."""
-    start, end = text_at(data, data.find(ID_FIELD) + len(ID_FIELD))
-    behind = end + TIME_BYTES
-    if not start or not data.startswith(TIME, end) or not data.startswith(PAYLOAD, behind):
+    body = body_of(data, data.find(ID_FIELD), _FEW)
+    if body is None:
         return None
-    time_ms = int.from_bytes(data[behind - 8 : behind], "big")
+    start, end, payload_at = body
+    time_ms = int.from_bytes(data[end + TIME_BYTES - 8 : end + TIME_BYTES], "big")
     try:
         event_id = data[start:end].decode()
     except UnicodeDecodeError:
@@ -40,5 +40,5 @@ def _plain(route: Route, data: bytes) -> Content | None:
     if not 1 <= len(event_id) <= _MAX_ID_CHARACTERS or time_ms > MAX_TIME_MS:
         return None
     # One level is around it, the record's own map.
-    payload = decode_msgpack(data[behind + len(PAYLOAD) :], "$.payload", 1)
+    payload = decode_msgpack(data[payload_at:], "$.payload", 1)
     return Content(route.type, event_id, time_ms, payload)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from fanwire_edge.core.continuity import order_of
 from fanwire_edge.core.duplicates import digest_of, shortened
 from fanwire_edge.core.record import Record
-from fanwire_edge.core.route import Route, id_of, route_of, route_to
+from fanwire_edge.core.route import Route, body_of, route_of, route_to
 from fanwire_edge.core.stream import Entry, Stream
 from fanwire_protocol.codec import InvalidData
 from fanwire_protocol.event import ID_FIELD, MAX_HEAD_BYTES, decode_event
@@ -79,8 +79,9 @@ def _routed(topic: str, data: bytes | None) -> tuple[Route, bytes]:
     # What is long is no head, and not to be remembered.
     route = route_of(topic, data[:at]) if 0 < at <= MAX_HEAD_BYTES else None
     if route is not None:
-        event_id = id_of(data, at, route.behind)
-        if event_id is not None:
-            return route, shortened(route.tenant_bytes + event_id)
+        body = body_of(data, at, route.behind)
+        if body is not None:
+            start, end, _ = body
+            return route, shortened(route.tenant_bytes + data[start:end])
     event = decode_event(data)
     return route_to(topic, event), digest_of(event.tenant, event.id)

@@ -5,7 +5,7 @@ Pure: the broadcaster carries its requests to the broker and the replies back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fanwire_edge.core.continuity import Cursor, is_continuous
@@ -193,8 +193,3 @@ class Follower:
     def grow(self) -> None:
         """Ask for more entries at a time again, up to the configured number."""
         self._count = min(self._max_count, self._count * 2)
-
-    def forget(self, streams: Iterable[Stream]) -> None:
-        """Stop reading *streams*."""
-        for stream in streams:
-            del self._cursors[stream]

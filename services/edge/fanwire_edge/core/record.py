@@ -6,15 +6,14 @@ from functools import lru_cache
 
 from fanwire_edge.core.content import content_of
 from fanwire_edge.core.follower import Loss
-from fanwire_edge.core.route import Route, route_on
+from fanwire_edge.core.route import Route
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.codec import Encoding, InvalidData
-from fanwire_protocol.event import Event
 from fanwire_protocol.frames import Frame, encode_event_frame, encode_frame
 from fanwire_protocol.keys import SYSTEM_TOPIC
 from fanwire_protocol.position import Position
 
-__all__ = ["Record", "Slot", "event_record", "gap_key", "gap_record", "is_gap_key"]
+__all__ = ["Record", "Slot", "gap_key", "gap_record", "is_gap_key"]
 
 _GAP = "gap:"
 # Python objects around the bytes of a record, as measured with tracemalloc: charged against the budget.
@@ -143,14 +142,6 @@ class Record:
             self.fault = str(problem)
             return b""
         return encode_event_frame(content, slot.channel, self.offset, encoding)
-
-
-def event_record(
-    stream: Stream, position: Position, before: Position, channels: tuple[str, ...], event: Event, raw: bytes
-) -> Record:
-    """Return the record of *event*, which is mapped to *channels*."""
-    route = route_on(channels, event)
-    return Record(stream, position.id, position.key, position.broker, before.id, route, raw)
 
 
 @lru_cache(maxsize=1024)

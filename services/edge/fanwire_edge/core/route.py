@@ -15,20 +15,9 @@ from typing import NamedTuple, TypeAlias
 
 from fanwire_edge.core.mapper import channels_of
 from fanwire_protocol.channels import MAX_NAME_BYTES, is_segment, matching_patterns
-from fanwire_protocol.event import Event, decode_head
+from fanwire_protocol.event import ID_FIELD, Event, decode_head
 
-__all__ = [
-    "PAYLOAD",
-    "TIME",
-    "TIME_BYTES",
-    "Address",
-    "Route",
-    "id_of",
-    "route_of",
-    "route_on",
-    "route_to",
-    "text_at",
-]
+__all__ = ["TIME_BYTES", "Address", "Route", "body_of", "route_of", "route_on", "route_to"]
 
 # So many take about 15 MB.
 _MAX_ROUTES = 16_384
@@ -39,7 +28,7 @@ _RESOURCE, _KEY = b"\xa8resource\x92", b"\xa3key"
 # A text that stands for any other.
 _ANY = b"\xa1-"
 # What stands behind the id: `time` with its header, and `payload`; between them these, with their texts.
-TIME, TIME_BYTES, PAYLOAD = b"\xa4time\xcf", 14, b"\xa7payload"
+_TIME, TIME_BYTES, _PAYLOAD = b"\xa4time\xcf", 14, b"\xa7payload"
 _OPTIONAL = ((b"\xaecorrelation_id", 1), (b"\xabtraceparent", 1), (b"\xa9aggregate\x92", 2))
 _TEXT_8, _SHORT, _SHORT_END = 0xD9, 0xA0, 0xC0
 
@@ -101,22 +90,23 @@ def route_on(channels: Iterable[str], event: Event) -> Route:
     return Route(addresses, keys, f"{event.tenant or ''}\0".encode(), event.key, 0, event.type)
 
 
-def id_of(data: bytes, at: int, behind: int) -> bytes | None:
-    """Return the id of an event whose record *data* goes on at *at*, with *behind* fields from there on.
+def body_of(data: bytes, at: int, behind: int) -> tuple[int, int, int] | None:
+    """Return where, in a record that has *behind* fields from *at* on, the id begins and ends, and where the
+    payload's value begins.
 
     None unless these are `id`, `time`, perhaps some that do not route, and `payload`: then there is nothing
     to route by that was not seen.
     """
-    start, end = text_at(data, at + 3)
-    if behind < 3 or not start or not data.startswith(TIME, end):
+    start, end = _text_at(data, at + len(ID_FIELD))
+    if behind < 3 or not start or not data.startswith(_TIME, end):
         return None
     place = end + TIME_BYTES
     for _ in range(behind - 3):
         place = _behind_text(data, place)
-    return data[start:end] if data.startswith(PAYLOAD, place) else None
+    return (start, end, place + len(_PAYLOAD)) if data.startswith(_PAYLOAD, place) else None
 
 
-def text_at(data: bytes, at: int) -> tuple[int, int]:
+def _text_at(data: bytes, at: int) -> tuple[int, int]:
     """Return where the msgpack text at *at* begins and ends; (0, 0) where none of up to 255 bytes stands."""
     header = data[at] if at < len(data) else 0
     if header == _TEXT_8 and at + 1 < len(data):
@@ -132,7 +122,7 @@ def _behind_text(data: bytes, at: int) -> int:
         if data.startswith(name, at):
             at += len(name)
             for _ in range(texts):
-                _, at = text_at(data, at)
+                _, at = _text_at(data, at)
             return at or len(data)
     return len(data)
 
@@ -142,9 +132,9 @@ def _taken_apart(head: bytes) -> _Varying | None:
     at = head.find(_RESOURCE)
     if at < 0:
         return None
-    _, common = text_at(head, at + len(_RESOURCE))
-    start, end = text_at(head, common)
-    key_start, key_end = text_at(head, end + len(_KEY)) if head.startswith(_KEY, end) else (0, 0)
+    _, common = _text_at(head, at + len(_RESOURCE))
+    start, end = _text_at(head, common)
+    key_start, key_end = _text_at(head, end + len(_KEY)) if head.startswith(_KEY, end) else (0, 0)
     if not common or not start or (key_end or end) != len(head):
         return None
     try:
