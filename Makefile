@@ -2,9 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PACKAGES := libs/protocol libs/publisher libs/client libs/cli services/edge
+PACKAGES := libs/protocol libs/publisher libs/client libs/cli libs/parity services/edge
 
-.PHONY: setup check test run bench bench-full faults fmt clean system
+.PHONY: setup check test test-contract run bench bench-full faults fmt clean system
 
 setup: $(READY)
 
@@ -12,7 +12,7 @@ $(READY): constraints.txt Makefile $(PACKAGES:%=%/pyproject.toml) services/edge/
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q -c constraints.txt hatchling editables
 	$(BIN)/python -m pip install -q --no-build-isolation -c constraints.txt \
-		-e libs/protocol -e libs/publisher -e libs/client \
+		-e libs/protocol -e libs/publisher -e libs/client -e libs/parity \
 		-e "libs/cli[embedded]" -e "services/edge[fast]" \
 		coverage hypothesis jsonschema mypy psutil pytest pytest-aiohttp pytest-timeout pytest-xdist \
 		ruff websockets
@@ -31,6 +31,10 @@ check: setup
 test: system setup check
 	$(BIN)/pytest -q -n 2 --dist loadfile
 	$(BIN)/python -m tests.coverage_by_twin
+
+# A REST API and an edge that asks it, compared by the plugin that teams use for theirs.
+test-contract: system setup
+	$(BIN)/pytest -q tests/parity
 
 run: setup
 	$(BIN)/fanwire dev

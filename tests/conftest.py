@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.kit.canary_hook import pytest_runtest_makereport as pytest_runtest_makereport
 from tests.kit.redis_server import RedisServer, SharedRedis
 
 # A busy machine may take a second for any example. `make test` tries the same examples each time, so that it

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-PACKAGES = ("fanwire_client", "fanwire_protocol", "fanwire_publisher")
+PACKAGES = ("fanwire_client", "fanwire_parity", "fanwire_protocol", "fanwire_publisher")
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -19,6 +19,7 @@ from tests.bench.rig import Plan, Scenario
 from tests.bench.scenario_breadth import breadth
 from tests.bench.scenario_fanout import STAGES, contests
 from tests.bench.scenario_handshakes import handshakes
+from tests.bench.scenario_hostile import hostile
 from tests.bench.scenario_idle import idle
 from tests.bench.scenario_latency import latency
 from tests.bench.scenario_memory import memory
@@ -35,6 +36,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "handshakes": handshakes,
     "slow": slow_clients,
     "storm": resume_storm,
+    "hostile": hostile,
 }
 NAMES = (*STAGES, *SCENARIOS)
 SHORT = ("fanout", "unwanted", "idle")

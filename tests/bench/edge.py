@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -24,10 +25,13 @@ _UNLIMITED = "1000000"
 class Edge:
     """An edge on one core, with the settings it has by default but for those that slow down on purpose.
 
-    Without *is_open* those too: newcomers are admitted at the usual rate. Use it as a context manager.
+    Without *is_open* those too: newcomers are admitted at the usual rate. *settings* are variables of its
+    environment. Use it as a context manager.
     """
 
-    def __init__(self, redis_url: str, core: int, *, is_open: bool = True) -> None:
+    def __init__(
+        self, redis_url: str, core: int, *, is_open: bool = True, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.port = free_port()
         self._core = core
         self._ops = f"http://{HOST}:{free_port()}"
@@ -45,6 +49,7 @@ class Edge:
                 "FANWIRE_EDGE__ADMISSION_PER_SECOND": _UNLIMITED,
                 "FANWIRE_EDGE__ADMISSION_BURST": _UNLIMITED,
             }
+        environment |= settings or {}
         self._process = Process.fanwire("edge", *arguments, environment=environment)
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 
+from tests.kit.canaries import CANARIES
 from tests.kit.processes import FANWIRE
 
 __all__ = ["fanwire", "bare_environment"]
@@ -19,8 +20,11 @@ def bare_environment() -> dict[str, str]:
 def fanwire(
     *argv: str, environment: Mapping[str, str] | None = None, text: str = "", seconds: float = 30
 ) -> subprocess.CompletedProcess[str]:
-    """Run `fanwire` to its end with *text* as its input, and return exit code and output."""
-    return subprocess.run(
+    """Run `fanwire` to its end with *text* as its input, and return exit code and output.
+
+    Raises SecretShown where the output holds a credential that the kit has made.
+    """
+    done = subprocess.run(
         (*FANWIRE, *argv),
         input=text,
         env={**bare_environment(), **(environment or {})},
@@ -29,3 +33,5 @@ def fanwire(
         timeout=seconds,
         check=False,
     )
+    CANARIES.check(done.stdout + done.stderr, f"the output of fanwire {' '.join(argv[:1])}")
+    return done

@@ -229,6 +229,15 @@ def leak_after_leaving(lines: list[Line]) -> None:
     lines.insert(left, late)
 
 
+def leak_after_revoking(lines: list[Line]) -> None:
+    """An event reaches a client whose tenant lost all rights more than a second before."""
+    begin = first(lines, "publish", event_id="e-15")
+    lost_at = lines[begin]["time"]
+    for line in lines[begin:]:
+        line["time"] += 1_000_000_001
+    lines.append({"op": "revoke", "time": lost_at, "tenant": "globex"})
+
+
 def cry_wolf(lines: list[Line]) -> None:
     """A gap is told where nothing is missing."""
     index = frame(lines, "c1-1", "e-2")
@@ -264,5 +273,6 @@ FAULTS: Sequence[tuple[Callable[[list[Line]], None], Kind, str | None]] = (
     (leak_under_our_name, Kind.LEAKED, "e-3"),
     (leak_without_rights, Kind.LEAKED, "e-12"),
     (leak_after_leaving, Kind.LEAKED, "e-13"),
+    (leak_after_revoking, Kind.LEAKED, "e-15"),
     (cry_wolf, Kind.FALSE_GAP, None),
 )

@@ -88,8 +88,20 @@ class World:
         self._has_keys = conflates
         for client in self.clients:
             client.conflates = conflates
-            rights = [f"tenant:{client.tenant}:resource:*", f"tenant:{client.tenant}:user:u-1"]
-            self._write("authorized", client=client.name, tenant=client.tenant, channels=rights)
+            self.grant(client)
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += int(seconds * 1e9)
+
+    def revoke(self, tenant: str, user: str | None = None, channels: Sequence[str] | None = None) -> None:
+        """Take rights away, without any server that cares."""
+        self._write("revoke", tenant=tenant, user=user, channels=channels)
+
+    def grant(self, client: Client) -> None:
+        """Give a client its rights."""
+        rights = [f"tenant:{client.tenant}:resource:*", f"tenant:{client.tenant}:user:u-1"]
+        self._write("authorized", client=client.name, tenant=client.tenant, channels=rights)
 
     def _write(self, op: str, **fields: Any) -> None:
         self._now += 1000

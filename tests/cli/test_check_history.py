@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -450,11 +451,43 @@ def test_history_that_cannot_be_read_exits_with_2(tmp_path: Path) -> None:
         assert done.stderr.count("\n") == 1
 
 
-def test_revocations_are_read_and_not_judged_yet() -> None:
-    """`revoke` is reserved."""
-    revoke = {"op": "revoke", "time": 1, "tenant": "acme", "user": "u-1", "channels": None}
+ORDERS_OF_ACME = resource("acme", "orders", "*")
 
-    assert judge([*good_history(), revoke]).is_clean()
+
+@pytest.mark.parametrize(
+    ("revoked", "is_lost"),
+    [
+        (("acme",), True),
+        (("acme", "u-1"), True),
+        (("acme", "u-1", [ORDERS_OF_ACME]), True),
+        (("acme", None, [resource("acme", "orders", "1")]), True),
+        (("acme", "u-2"), False),
+        (("globex", "u-1"), False),
+        (("acme", "u-1", [resource("acme", "orders", "2")]), False),
+    ],
+    ids=str,
+)
+def test_what_is_published_a_second_after_a_revocation_may_reach_nobody_it_concerns(
+    revoked: Any, is_lost: bool
+) -> None:
+    """Within that second it may, and so may what those are due who were given rights again."""
+    world = World([("acme", [ORDERS_OF_ACME]), ("acme", [ORDERS_OF_ACME])])
+    client, renewed = world.clients
+    for each in world.clients:
+        world.connect(each)
+    world.revoke(*revoked)
+    world.rest(0.9)
+    world.publish("acme", "orders", "1")  # e-1
+    world.grant(renewed)
+    world.rest(0.2)
+    world.publish("acme", "orders", "1")  # e-2
+    for each in world.clients:
+        world.deliver(each, "orders", 2)
+    report = judge(world.lines)
+
+    found = [(each.kind, each.client, each.event_id) for each in report.anomalies]
+    assert found == ([(Kind.LEAKED, client.name, "e-2")] if is_lost else [])
+    assert judge(world.finish()).counts[Kind.LOST] == 0
 
 
 def test_random_faults_have_something_to_hit() -> None:

@@ -60,6 +60,8 @@ def test_each_fault_names_its_claim(changes: dict[str, Any], text: str) -> None:
         (JwtSettings(algorithms=("RS256",)), "signed with HS256"),
         (JwtSettings(issuer="https://id.example.com/"), "`iss` is None"),
         (JwtSettings(audience="fanwire"), "`aud` is None"),
+        (JwtSettings(require=("exp", "jti")), "`jti` is missing or empty; FANWIRE_AUTH__JWT__REQUIRE"),
+        (JwtSettings(typ="at+jwt"), "`typ` is 'JWT'; FANWIRE_AUTH__JWT__TYP"),
     ],
 )
 def test_configuration_is_compared(settings: JwtSettings, text: str) -> None:
@@ -67,6 +69,17 @@ def test_configuration_is_compared(settings: JwtSettings, text: str) -> None:
     (fault,) = read_credential(jwt.encode(GOOD, SECRET), AuthSettings(settings, ClaimNames()), NOW).faults
 
     assert text in fault
+
+
+@pytest.mark.parametrize("token", ["opaque", jwt.encode({**GOOD, "exp": 1}, SECRET)])
+def test_where_others_tell_whose_a_token_is_nothing_is_held_against_it(token: str) -> None:
+    """Not even that it is no JWT."""
+    auth = AuthSettings(JwtSettings(), ClaimNames(), verifier="introspection")
+
+    credential = read_credential(token, auth, NOW)
+
+    assert credential.faults == ()
+    assert "FANWIRE_AUTH__VERIFIER" in credential.summary
 
 
 def test_opaque_and_odd_tokens() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fanwire_cli.failure import Failure
 from fanwire_cli.settings import AuthSettings, ClaimNames, JwtSettings
-from fanwire_cli.token import Grant, claims_of, sign
+from fanwire_cli.token import Grant, claims_of, run, sign
 
 SECRET = "a secret of the tests that is long enough even for SHA-512, which takes 64"
 GRANT = Grant("acme", "u-1", 3600)
@@ -81,10 +81,15 @@ def test_what_no_edge_would_take_is_not_signed(grant: Grant, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("algorithms", "used"),
-    [((), "HS256"), (("HS384", "HS256"), "HS384"), (("HS512",), "HS512")],
+    [
+        ((), "HS256"),
+        (("HS384", "HS256"), "HS384"),
+        (("HS512",), "HS512"),
+        (("RS256", "HS384"), "HS384"),
+    ],
 )
 def test_first_configured_algorithm_signs(algorithms: tuple[str, ...], used: str) -> None:
-    """The token is verified with the secret, and HS256 is what is used where nothing is configured."""
+    """The first that goes with a secret; HS256 is what is used where nothing is configured."""
     token = sign({"sub": "u-1"}, JwtSettings(secret=SECRET, algorithms=algorithms))
 
     assert jwt.get_unverified_header(token)["alg"] == used
@@ -98,6 +103,9 @@ def test_first_configured_algorithm_signs(algorithms: tuple[str, ...], used: str
         (JwtSettings(secret="x" * 31), "has 31 bytes and HS256 needs 32"),
         (JwtSettings(secret="x" * 63, algorithms=("HS512",)), "HS512 needs 64"),
         (JwtSettings(secret=SECRET, algorithms=("RS256",)), "RS256 needs a private key"),
+        (JwtSettings(jwks_url="https://id.test/keys"), "FANWIRE_AUTH__JWT__JWKS_URL names public keys"),
+        (JwtSettings(public_key_file="/key.pem"), "FANWIRE_AUTH__JWT__PUBLIC_KEY_FILE names public keys"),
+        (JwtSettings(public_key="pem"), "FANWIRE_AUTH__JWT__PUBLIC_KEY names public keys"),
     ],
 )
 def test_unusable_secret(settings: JwtSettings, text: str) -> None:
@@ -107,3 +115,36 @@ def test_unusable_secret(settings: JwtSettings, text: str) -> None:
 
     assert text in str(caught.value)
     assert "xxx" not in str(caught.value)
+
+
+def test_a_secret_beside_published_keys_signs() -> None:
+    """The edge takes such a token where it names no published key, and this one names none."""
+    token = sign({"sub": "u-1"}, JwtSettings(secret=SECRET, jwks_url="https://id.test/keys"))
+
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
+
+
+def test_what_a_strict_edge_requires_is_there() -> None:
+    """Claims that name the token and its client, and the type of an access token."""
+    strict = JwtSettings(secret=SECRET, require=("iat", "nbf", "jti", "client_id"), typ="at+jwt")
+
+    claims = claims_of(GRANT, replace(AUTH, jwt=strict), NOW)
+
+    assert (claims["iat"], claims["nbf"], claims["client_id"]) == (NOW, NOW, "fanwire-cli")
+    assert claims["jti"] != claims_of(GRANT, replace(AUTH, jwt=strict), NOW)["jti"]
+    assert jwt.get_unverified_header(sign(claims, strict))["typ"] == "at+jwt"
+
+
+def test_a_required_claim_that_nobody_knows_here_is_named() -> None:
+    """A token without it would be refused."""
+    with pytest.raises(Failure, match="REQUIRE names the claim 'azp'"):
+        claims_of(GRANT, replace(AUTH, jwt=JwtSettings(secret=SECRET, require=("azp",))), NOW)
+
+
+@pytest.mark.parametrize("verifier", ["introspection", "callable"])
+def test_where_others_tell_whose_a_token_is_none_is_signed(verifier: str) -> None:
+    """The edge would not look at the signature."""
+    environment = {"FANWIRE_AUTH__VERIFIER": verifier, "FANWIRE_AUTH__JWT__SECRET": SECRET}
+
+    with pytest.raises(Failure, match=f"FANWIRE_AUTH__VERIFIER is {verifier}"):
+        run(["--tenant", "acme", "--user", "u-1"], environment)

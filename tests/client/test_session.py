@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from fanwire_client._effects import Complaint, Deliver, Effect, End, Ending, Opened, Ready
+from fanwire_client._effects import (
+    Complaint,
+    Deliver,
+    Effect,
+    End,
+    Ending,
+    Expiring,
+    Opened,
+    Ready,
+    Shown,
+)
 from fanwire_client._errors import SubscriptionEnded, SubscriptionRefused
 from fanwire_client._events import Event, Gap
 from fanwire_client._session import Session
@@ -408,7 +419,77 @@ def test_pings_are_answered_once_each_round() -> None:
     assert commands(session) == [{"type": "pong"}, {"type": "ping"}]
 
 
-@pytest.mark.parametrize("type_", ["presence", "token_expiring", "state"])
+def expiring(expires_at: str) -> Frame:
+    """Return `token_expiring`, sent at 22:00:00."""
+    return frame("token_expiring", {"expiresAt": expires_at})
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "seconds"),
+    [
+        ("2026-02-26T22:01:00.000Z", 60),
+        ("2026-02-26T22:00:00.250Z", 0.25),
+        ("2026-02-26T21:00:00.000Z", 0),
+        ("2027-02-26T22:00:00.000Z", 3600),
+    ],
+)
+def test_the_end_of_the_token_is_told_by_the_servers_clock(expires_at: str, seconds: float) -> None:
+    """Whatever the client's clock says."""
+    session, _ = live(A)
+
+    assert session.receive(expiring(expires_at)) == [Expiring(seconds)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "effects"),
+    [
+        (replace(connected(channels=[USER]), type="authenticated", reply_to=2), [Shown(True)]),
+        (error("unauthenticated", reply_to=2), [Complaint("unauthenticated"), Shown(False)]),
+    ],
+    ids=["taken", "refused"],
+)
+def test_a_token_that_is_shown_is_taken_or_not(answer: Frame, effects: list[Effect]) -> None:
+    """Its answer ends no subscription; it counts once, and no other one for it."""
+    session, _ = live(A, orders=1)
+    session.show("T")
+    assert commands(session) == [{"type": "authenticate", "token": "T", "id": 2}]
+    assert session.receive(error("forbidden", reply_to=99)) == [Complaint("forbidden")]
+
+    assert session.receive(answer) == effects
+    assert Shown(True) not in session.receive(replace(answer, reply_to=2))
+    assert since(session, A) == places(orders=1)
+
+
+def test_a_role_that_comes_with_a_token_is_among_what_the_server_joins() -> None:
+    """Whoever takes all that gets its events from then on, and those of a role that has gone no more."""
+    old, new = "tenant:acme:role:old", "tenant:acme:role:new"
+    session = Session()
+    number = session.subscribe([])
+    session.receive(connected(channels=[old]))
+    session.show("T")
+    session.receive(replace(connected(channels=[new]), type="authenticated", reply_to=1))
+
+    [effect] = session.receive(event(new, "e-1"))
+    assert isinstance(effect, Deliver)
+    assert effect.to == (number,)
+    assert session.receive(event(old, "e-2")) == []
+
+
+def test_a_token_is_shown_to_nobody_who_is_not_there() -> None:
+    """The next connection begins with a token of its own, and what answers the old one answers nothing."""
+    session = Session()
+    session.show("T")
+    session.receive(connected())
+    assert session.commands() == []
+    session.show("T")
+    session.lost(4001)
+    session.receive(connected())
+
+    assert session.commands() == []
+    assert session.receive(error("unauthenticated", reply_to=1)) == [Complaint("unauthenticated")]
+
+
+@pytest.mark.parametrize("type_", ["presence", "state"])
 def test_frames_that_ask_for_nothing_are_ignored(type_: str) -> None:
     """What this client has no use for changes nothing."""
     session, _ = live(A, orders=1)

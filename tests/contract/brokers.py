@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from fanwire_edge.adapters.memory import MemoryArchive, MemoryBroker, MemoryRegistry, MemoryTail
+from fanwire_edge.adapters.memory import (
+    MemoryArchive,
+    MemoryBroker,
+    MemoryRegistry,
+    MemoryRevocations,
+    MemoryTail,
+)
 from fanwire_edge.adapters.redis_archive import RedisArchive
 from fanwire_edge.adapters.redis_registry import RedisRegistry
+from fanwire_edge.adapters.redis_revocations import RedisRevocations
 from fanwire_edge.adapters.redis_tail import RedisTail
 from fanwire_edge.core.stream import CONTROL, Stream
-from fanwire_edge.ports import Archive, Registry, Tail
-from fanwire_protocol.keys import control_key, stream_key, topics_key
+from fanwire_edge.ports import Archive, Registry, RevocationSource, Tail
+from fanwire_protocol.keys import control_key, revoked_key, stream_key, topics_key
 from tests.kit.redis_server import RedisServer
 
 __all__ = ["Broker", "Memory", "Redis"]
@@ -36,6 +43,9 @@ class Broker(Protocol):
     def register(self, topic: str) -> None:
         """Add a topic to the set."""
 
+    def revoke(self, id_: str, order: bytes) -> None:
+        """Write a revocation down."""
+
     def waiting(self) -> int:
         """Return how many reads wait at the broker."""
 
@@ -54,6 +64,9 @@ class Broker(Protocol):
     def registry(self) -> Registry:
         """Return a registry."""
 
+    def revocations(self) -> RevocationSource:
+        """Return what was revoked."""
+
 
 class Memory:
     """The broker in memory."""
@@ -65,6 +78,7 @@ class Memory:
         self.remove = self._broker.remove
         self.drop = self._broker.drop
         self.register = self._broker.topics.add
+        self.revoke = self._broker.revoked.__setitem__
         self.stop = self._broker.stop
         self.restart = self._broker.restart
 
@@ -79,6 +93,9 @@ class Memory:
 
     def registry(self) -> Registry:
         return MemoryRegistry(self._broker)
+
+    def revocations(self) -> RevocationSource:
+        return MemoryRevocations(self._broker)
 
 
 class Redis:
@@ -106,6 +123,9 @@ class Redis:
     def register(self, topic: str) -> None:
         self.server.execute("SADD", topics_key(PREFIX), topic)
 
+    def revoke(self, id_: str, order: bytes) -> None:
+        self.server.execute("HSET", revoked_key(PREFIX), id_, order)
+
     def waiting(self) -> int:
         return int(self.server.execute("INFO", "clients")["blocked_clients"])
 
@@ -117,6 +137,9 @@ class Redis:
 
     def registry(self) -> Registry:
         return RedisRegistry(self.server.url, PREFIX)
+
+    def revocations(self) -> RevocationSource:
+        return RedisRevocations(self.server.url, PREFIX)
 
 
 def _key(stream: Stream) -> str:

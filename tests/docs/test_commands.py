@@ -22,6 +22,7 @@ import pytest
 from fanwire_cli.main import COMMANDS
 from tests.cli.commands import fanwire
 from tests.docs.pages import PAGES, ROOT, Block, Page, blocks, page
+from tests.docs.parity import compare_with_rest
 from tests.docs.sandbox import Sandbox
 from tests.kit.edges import EdgeProcess
 from tests.kit.processes import Process
@@ -33,7 +34,14 @@ Run: TypeAlias = Callable[[Sandbox, Block], Awaitable[None]]
 SHELL = blocks("sh", "bash", "shell", "console")
 TESTED = {"sh", "console", "python", "js", "toml"}
 # Looked at by tests/protocol/test_document.py; a picture.
-TESTED_ELSEWHERE = {"docs/PROTOCOL.md": {"json", "http", "hex"}, "docs/ARCHITECTURE.md": {""}}
+TESTED_ELSEWHERE = {
+    "docs/PROTOCOL.md": {"json", "http", "hex"},
+    "docs/ARCHITECTURE.md": {""},
+    # Lines of Redis, by tests/security/test_broker.py; a line of the audit log, by tests/edge/test_audit.py.
+    "docs/guides/security.md": {"", "json"},
+    # By the run of its commands, in tests/docs/parity.py.
+    "docs/guides/rest-parity.md": {"toml parity", "text"},
+}
 EVENT = re.compile(r"^\d\d:\d\d:\d\d\.\d{3}  (order|job)\.\w+ ", re.MULTILINE)
 
 
@@ -135,6 +143,24 @@ async def publish_by_hand(sandbox: Sandbox, block: Block) -> None:
     assert received == frame
 
 
+async def make_key(sandbox: Sandbox, block: Block) -> None:
+    """The file lets an edge start, and the key that was shown, which is not in it, lets its owner in."""
+    key = (await sandbox.finished(block.text)).strip()
+    written = (sandbox.folder / "keys.toml").read_text()
+    assert key not in written
+    owner = re.findall(r'^(?:user|tenant) = "(.*)"$', written, re.MULTILINE)
+    settings = {"AUTH__SOURCES": '["api_key"]', "AUTH__API_KEY__FILE": str(sandbox.folder / "keys.toml")}
+    async with (
+        EdgeProcess(
+            sandbox.redis.url, **{f"FANWIRE_{name}": value for name, value in settings.items()}
+        ) as edge,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(edge.url, headers={"X-API-Key": key}) as client,
+    ):
+        payload = (await client.receive_json(timeout=5))["payload"]
+    assert [payload["user"], payload["tenant"]] == owner
+
+
 async def find_tests(sandbox: Sandbox, block: Block) -> None:
     """The tests that the command names are there."""
     assert "test_" in await sandbox.finished(block.text)
@@ -148,6 +174,8 @@ RUNS: Mapping[tuple[str, str], Run] = {
     ("README.md", 'export FANWIRE_AUTH__JWT__SECRET_FILE="$HOME/fanwire-key"'): watch_and_publish,
     ("README.md", _block("README.md", "fanwire publish").first_line): watch_and_publish,
     ("docs/PROTOCOL.md", "redis-cli SADD fanwire:topics orders"): publish_by_hand,
+    ("docs/guides/security.md", 'key="fw_$(openssl rand -hex 32)"'): make_key,
+    ("docs/guides/rest-parity.md", "pip install fanwire-parity"): compare_with_rest,
     ("libs/cli/README.md", _block("libs/cli/README.md", "$ make setup").first_line): show_live_events,
     ("services/edge/README.md", 'export FANWIRE_AUTH__JWT__SECRET="$(openssl rand -hex 32)"'): run_edge,
     ("services/edge/README.md", ".venv/bin/pytest -q tests/edge"): find_tests,

@@ -8,7 +8,7 @@ import json
 import re
 import tomllib
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,14 @@ from aiohttp.web_protocol import RequestHandler
 from prometheus_client.parser import text_string_to_metric_families
 
 from fanwire_edge import reception
+from fanwire_edge.audit import MAX_WAITING_BYTES, MAX_WAITING_LINES
 from fanwire_edge.broadcaster import SECOND_READ_WRITES
 from fanwire_edge.config import load
+from fanwire_edge.core.denials import LINES_EACH
 from fanwire_edge.core.fanout import BATCH_BYTES
+from fanwire_edge.core.revocations import MAX_BANS
 from fanwire_edge.edge import DeliveryLimits
+from fanwire_edge.entrypoints import load_entrypoints
 from fanwire_edge.settings import Settings
 from fanwire_protocol.commands import MAX_COMMAND_BYTES
 from fanwire_protocol.settings import SettingError
@@ -75,19 +79,34 @@ def test_other_pages_name_settings_that_exist() -> None:
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)
 def test_toml_example_loads(block: Block, tmp_path: Path) -> None:
-    """An edge would start with it, once the file of the key is there."""
+    """An edge would start with it, once the file of the key is there, and a key if it has none."""
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
     text = re.sub(r'(?<=secret_file = ")[^"]+', str(secret), block.text)
-    file = tmp_path / "edge.toml"
+    file = tmp_path / "example.toml"
     file.write_text(text)
-
-    settings = load({"config": str(file)}, {})
-
-    assert settings.auth.jwt.secret == SECRET
     given = tomllib.loads(text)
-    assert settings.broker.url == given["broker"]["url"]
-    assert settings.auth.jwt.audience == given["auth"]["jwt"]["audience"]
+    if "entrypoint" in given:
+        assert len(load_entrypoints(str(file), "/ws").paths) > 1
+        return
+    has_key = "jwt" in given.get("auth", {})
+
+    settings = load({"config": str(file)}, {} if has_key else {"FANWIRE_AUTH__JWT__SECRET": SECRET})
+
+    _assert_taken(settings, given)
+
+
+def _assert_taken(section: Any, given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        match value:
+            case dict():
+                _assert_taken(getattr(section, name), value)
+            case list():
+                assert getattr(section, name) == tuple(value)
+            case _ if name == "secret_file":
+                assert section.secret == SECRET
+            case _:
+                assert getattr(section, name) == value
 
 
 def test_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path: Path) -> None:
@@ -191,7 +210,10 @@ HEADER_BYTES = inspect.signature(RequestHandler).parameters["max_line_size"].def
     [
         ("a command", f"{MAX_COMMAND_BYTES:,} bytes"),
         ("commands waiting on a connection", f"{reception.MAX_WAITING}"),
+        ("revocations in force", f"{MAX_BANS:,} users"),
         ("a batch", f"{BATCH_BYTES // 1024} KB of frames"),
+        ("lines of the audit log that wait", f"{MAX_WAITING_LINES:,}, {MAX_WAITING_BYTES // UNITS['MB']} MB"),
+        ("refusals in the audit log", f"{LINES_EACH} lines a minute"),
         ("request headers", f"{Settings().edge.upgrade_seconds:g} s, {HEADER_BYTES:,} bytes a line"),
         ("how far behind", f"then abort after {DeliveryLimits(1, 1, 1).close_seconds:g} s"),
     ],

@@ -17,6 +17,7 @@ import pytest
 
 from fanwire_publisher import Publisher
 from tests.docs.pages import Block, blocks, page
+from tests.docs.parity import run_in_python
 from tests.kit.edges import EdgeProcess
 from tests.kit.redis_server import RedisServer
 from tests.kit.tokens import make_token
@@ -135,11 +136,28 @@ async def listen(scene: Scene, block: Block) -> None:
 async def publish(scene: Scene, block: Block) -> None:
     """Every event that the snippet publishes arrives at a client that may read it."""
     types = set(_published_types(ast.parse(block.text)))
-    assert types
+    if not types:
+        await order(scene, block)
+        return
     async with _client(scene):
         async with asyncio.timeout(10):
             await _as_function(scene.adapted(block.text), scene.names())()
         await eventually(lambda: types <= scene.arrived(), 10, f"{types} arrive")
+
+
+async def order(scene: Scene, block: Block) -> None:
+    """Every order that the snippet gives reaches the edge."""
+    given = len(re.findall(r"publisher\.(?:revoke|disconnect)\(", block.text))
+    assert given
+    async with asyncio.timeout(10):
+        await _as_function(scene.adapted(block.text), scene.names())()
+
+    async def arrived() -> bool:
+        found = await scene.edge.metrics()
+        series = [f'fanwire_orders_total{{operation="{name}"}}' for name in ("revoke", "disconnect")]
+        return sum(found[name] for name in series) == given
+
+    await eventually(arrived, 10, f"{given} orders at the edge")
 
 
 def _published_types(tree: ast.AST) -> Iterator[str]:
@@ -170,7 +188,17 @@ async def show_values(scene: Scene, block: Block) -> None:
     assert checked
 
 
-KINDS = {"fanwire_publisher": publish, "fanwire_client": listen, "fanwire_protocol": show_values}
+async def compare(scene: Scene, block: Block) -> None:
+    """The edge agrees with an API that permits what the token permits, and with no other."""
+    await run_in_python(block.text, scene.edge, scene.names())
+
+
+KINDS = {
+    "fanwire_publisher": publish,
+    "fanwire_client": listen,
+    "fanwire_protocol": show_values,
+    "fanwire_parity": compare,
+}
 
 
 @pytest.mark.parametrize("block", RUN, ids=str)

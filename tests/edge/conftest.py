@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.edge.running import RunningEdge, running_edge
+from tests.edge.running import NO_BUDGETS, RunningEdge, running_edge
 from tests.kit.redis_server import RedisServer, SharedRedis
 
 _tenants = itertools.count(1)
@@ -23,9 +23,9 @@ def loop_name(request: pytest.FixtureRequest) -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def edge(session_redis: RedisServer, loop_name: str) -> AsyncIterator[RunningEdge]:
-    """An edge with the settings it has by default."""
+    """An edge with the settings it has by default, but for pings: tests ask with them where they wait."""
     redis = SharedRedis(session_redis, f"edge-{loop_name}")
-    async with running_edge(redis, EDGE__LOOP=loop_name) as running:
+    async with running_edge(redis, EDGE__LOOP=loop_name, LIMITS__PINGS_PER_SECOND="0") as running:
         yield running
 
 
@@ -46,6 +46,14 @@ async def brisk_edge(session_redis: RedisServer, loop_name: str) -> AsyncIterato
         AUTH__SOURCES='["authorization", "subprotocol"]',
         LOGGING__JSON="true",
     ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def lavish_edge(session_redis: RedisServer, loop_name: str) -> AsyncIterator[RunningEdge]:
+    """An edge on which clients may ask for as much as they like."""
+    redis = SharedRedis(session_redis, f"lavish-{loop_name}")
+    async with running_edge(redis, EDGE__LOOP=loop_name, **NO_BUDGETS) as running:
         yield running
 
 

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from fanwire_edge.core.stream import Stream
-from fanwire_protocol.commands import Since, Subscribe
+from fanwire_protocol.channels import role_channel
+from fanwire_protocol.commands import Authenticate, Since, Subscribe
 from fanwire_protocol.frames import FRAME_TYPES, Frame, decode_frame
 from fanwire_protocol.position import Position, parse_offset, parse_position
 from tests.edge.model_broker import Happened, Life, ModelBroker
-from tests.edge.model_world import Client, Moment
+from tests.edge.model_world import TOKENS, Client, Moment
 
 __all__ = ["Witness"]
 
@@ -34,6 +35,8 @@ class Witness:
         self.history: list[dict[str, Position]] = []
         self.frames: list[Frame] = []
         self.is_over = False
+        # The numbers of commands that were answered with an error, or were refreshes that succeeded.
+        self._replied: set[int] = set()
         # By channel and topic: from where on everything is due, and up to where it is settled.
         self._begun: dict[tuple[str, str], Place] = {}
         self._settled: dict[tuple[str, str], Place] = {}
@@ -66,6 +69,9 @@ class Witness:
                 command = self._client.asked[int(str(frame.reply_to))]
                 assert isinstance(command, Subscribe)
                 self._answer(payload, command.since, moment)
+            case "authenticated":
+                self._refreshed(payload)
+                self._replied.add(int(str(frame.reply_to)))
             case "unsubscribed":
                 self.on.difference_update(payload["channels"])
             case "pong":
@@ -76,7 +82,7 @@ class Witness:
             case "disconnect":
                 self.is_over = True
             case "error":
-                pass
+                self._replied.add(int(str(frame.reply_to)))
             case _:
                 assert frame.type not in FRAME_TYPES
                 self._event(frame)
@@ -102,6 +108,35 @@ class Witness:
             if topic not in self._debts:
                 self._hold(topic, start)
             self._passed.pop(topic, None)
+
+    def _refreshed(self, payload: Any) -> None:
+        """Other roles: what is new begins here, at the positions that the frame tells."""
+        assert not self._debts
+        assert payload["recovered"] is None
+        joined = set(payload["channels"])
+        new = joined - self.on
+        left = {name for name in self.on if ":role:" in name} - joined
+        assert left <= self._doubtful(), "a role that the token has was left"
+        self.on -= left
+        for topic, text in payload["positions"].items():
+            start = parse_position(text)
+            for channel in new:
+                self._begun[channel, topic] = self._settled[channel, topic] = self._place(topic, start)
+        self.on |= new
+        for topic, text in payload["positions"].items():
+            self._hold(topic, parse_position(text))
+            self._passed.pop(topic, None)
+
+    def _doubtful(self) -> set[str]:
+        """Return the channels of roles that the next token to be answered does not have: they may have been
+        left already."""
+        for number, command in self._client.asked.items():
+            if isinstance(command, Authenticate) and number not in self._replied:
+                principal = TOKENS.get(command.token)
+                if principal is not None and principal.user == "u-1":
+                    kept = {role_channel("acme", role) for role in principal.roles}
+                    return {name for name in self.on if ":role:" in name} - kept
+        return set()
 
     def _judge(self, topic: str, start: Position, since: Since | None, moment: Moment) -> Place:
         """Return from where on everything is due; where a gap has to come, that is noted."""
@@ -212,10 +247,11 @@ class Witness:
 
     def _settle(self, topic: str, until: Place) -> None:
         life = self._broker.lives[until[0]][Stream(topic, 0)]
+        doubtful = self._doubtful()
         for name in self.on:
             settled = self._settled.get((name, topic), (until[0], 0))
             assert settled[0] == until[0], "another broker's position without a gap before"
-            for each in life.ever[settled[1] : until[1]]:
+            for each in life.ever[settled[1] : until[1]] if name not in doubtful else ():
                 for channel in each.channels:
                     if _matches(name, channel) and not each.is_copy:
                         key = until[0], topic, each.number, channel

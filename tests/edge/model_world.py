@@ -15,10 +15,13 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from fanwire_edge.adapters.memory import MemoryBroker, MemoryRevocations
+from fanwire_edge.authenticator import Authenticator
 from fanwire_edge.broadcaster import Broadcaster
 from fanwire_edge.connection import Connection, State
+from fanwire_edge.control import Control
 from fanwire_edge.core.answers import Greeting
-from fanwire_edge.core.bucket import TokenBucket
+from fanwire_edge.core.credential import Sources
 from fanwire_edge.core.desk import Desk, DeskLimits, Session
 from fanwire_edge.core.dialect import Dialects
 from fanwire_edge.core.duplicates import Duplicates
@@ -27,19 +30,29 @@ from fanwire_edge.core.hub import Hub
 from fanwire_edge.core.log import Log
 from fanwire_edge.core.pages import Pages
 from fanwire_edge.core.policy import Policies, Policy
-from fanwire_edge.core.principal import Principal
+from fanwire_edge.core.principal import InvalidToken, Principal
 from fanwire_edge.core.stream import Stream
 from fanwire_edge.core.topics import Topics
 from fanwire_edge.core.wheel import Wheel
 from fanwire_edge.edge import DeliveryLimits, Edge, Store
-from fanwire_edge.server import Door, DoorSettings
+from fanwire_edge.joining import join
+from fanwire_edge.refresh import Refresher
 from fanwire_protocol.commands import Command, Since, encode_command
 from tests.edge.model_broker import ModelArchive, ModelBroker, ModelTail
 from tests.edge.wire import frame_bytes
 
-__all__ = ["Client", "EdgeLimits", "Moment", "ModelEdge"]
+__all__ = ["TOKENS", "Client", "EdgeLimits", "Moment", "ModelEdge"]
 
-PRINCIPAL = Principal("u-1", "acme", patterns=("tenant:acme:resource:*",))
+ALL = ("tenant:acme:resource:*",)
+PRINCIPAL = Principal("u-1", "acme", ("clerk",), patterns=ALL)
+# What clients show to be taken for somebody else: with other roles, or with fewer rights.
+TOKENS: Mapping[str, Principal] = {
+    "same": PRINCIPAL,
+    "nothing": Principal("u-1", "acme", patterns=ALL),
+    "boss": Principal("u-1", "acme", ("clerk", "boss"), patterns=ALL),
+    "narrow": Principal("u-1", "acme", ("boss",), patterns=("tenant:acme:resource:orders:1",)),
+    "stranger": Principal("u-2", "acme", ("boss",), patterns=ALL),
+}
 GREETING = Greeting(30, 60, 0)
 DIALECTS = Dialects()
 
@@ -74,6 +87,18 @@ class Moment:
     removed: Mapping[Stream, int]
 
 
+class ModelVerifier:
+    """Knows whose tokens are, after a while."""
+
+    async def verify(self, token: str) -> Principal:
+        """Return whose *token* is; raises InvalidToken."""
+        for _ in token:
+            await asyncio.sleep(0)
+        if token not in TOKENS:
+            raise InvalidToken("nobody's")
+        return TOKENS[token]
+
+
 class ModelEdge:
     """An edge that reads *broker*; use it with `async with`."""
 
@@ -90,20 +115,18 @@ class ModelEdge:
             Policies(limits.policy),
             GREETING,
         )
+        authenticator = Authenticator(Sources(("authorization",)), {"authorization": ModelVerifier()})
+        edge.refresher = Refresher(edge, authenticator, 1.0)
         self.tail = ModelTail(broker)
         self.archive = ModelArchive(broker, limits.page_entries, limits.earlier_entries)
         self.topics = Topics(["*"], 32, edge.tally)
         self.topics.open(1)
         self.topics.found(topics)
-        self.door = Door(
-            edge,
-            None,  # type: ignore[arg-type]  # nobody is verified here
-            DoorSettings((), "", "", 426, 100, 1000, 1.0, DIALECTS),
-            TokenBucket(1000, 1000),
-            _Hasty(),
-        )
         follower = Follower(7, 2000)
-        self._broadcaster = Broadcaster(edge, self.tail, self.archive, follower, self.topics, _Hasty())
+        control = Control(edge, MemoryRevocations(MemoryBroker()), self.topics, closes=True)
+        self._broadcaster = Broadcaster(
+            edge, self.tail, self.archive, follower, self.topics, control, _Hasty()
+        )
         edge.history._random = _Hasty()
         self._tasks = asyncio.TaskGroup()
         self._running: list[asyncio.Task[None]] = []
@@ -122,7 +145,8 @@ class ModelEdge:
 
     async def __aenter__(self) -> ModelEdge:
         await self._tasks.__aenter__()
-        for work in (self._broadcaster.run(), self.edge.history.run(self.archive)):
+        edge = self.edge
+        for work in (self._broadcaster.run(), edge.history.run(self.archive), edge.errands.run()):
             self._running.append(self._tasks.create_task(work))
         return self
 
@@ -195,7 +219,7 @@ class Client:
         session = Session(str(uuid.UUID(int=0)), PRINCIPAL)
         self.connection = Connection(world.edge, session, self._socket, None, DIALECTS.json)
         self._socket.protocol = self.connection
-        self.connection.opening = partial(world.door._join, self.connection, since or {})
+        self.connection.opening = partial(join, world.edge, self.connection, since or {})
 
     def open(self) -> None:
         """Join, now or when what that takes was looked up."""

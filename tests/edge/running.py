@@ -17,34 +17,45 @@ from fanwire_protocol.event import Event, encode_event, uuid7
 from fanwire_protocol.keys import stream_key, topics_key
 from fanwire_publisher import Publisher
 from tests.edge.wire import Wire
+from tests.kit.canaries import CANARIES, PAYLOAD_CANARY
 from tests.kit.processes import Process, free_port
 from tests.kit.redis_server import SharedRedis
 from tests.kit.tokens import SECRET, make_token
 
-__all__ = ["CANARY", "ORDERS", "READY_SECONDS", "RunningEdge", "edge_process", "running_edge", "stop"]
+__all__ = [
+    "CANARY",
+    "NO_BUDGETS",
+    "ORDERS",
+    "READY_SECONDS",
+    "RunningEdge",
+    "edge_process",
+    "running_edge",
+    "stop",
+]
 
-# Stands in payloads, and nowhere else: an edge that writes it down writes down what users said.
-CANARY = "canary-3f9a1c77"
+CANARY = PAYLOAD_CANARY
 ORDERS = "orders"
 PROGRAM = ("-m", "fanwire_edge.main")
+# For tests that send more than anybody should, and are about something else.
+NO_BUDGETS: dict[str, Any] = {
+    f"LIMITS__{name}_PER_SECOND": "0" for name in ("COMMANDS", "PINGS", "CHURN", "TENANT")
+}
 READY_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunningEdge:
-    """A ready edge. `secrets` is what its output must not show at its end."""
+    """A ready edge. `secrets` is what its output must not show at its end, beside what the kit made."""
 
     process: Process
     port: int
     ops_port: int
     redis: SharedRedis
-    secrets: list[str] = field(default_factory=lambda: [SECRET, CANARY])
+    secrets: list[str] = field(default_factory=list)
 
     def token(self, tenant: str | None = "acme", **claims: Any) -> str:
         """Return a token of `u-1`, who may read the tenant's orders; the output must never show it."""
-        token = make_token(tenant=tenant, **{"scope": "orders:read", **claims})
-        self.secrets.append(token.rpartition(".")[2])
-        return token
+        return make_token(tenant=tenant, **{"scope": "orders:read", **claims})
 
     def ops_url(self, path: str) -> str:
         """Return a URL of the ops port."""
@@ -79,6 +90,7 @@ class RunningEdge:
     async def families(self) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
         """Return the samples of /metrics by name, then by labels."""
         text = await asyncio.to_thread(_get, self.ops_url("/metrics"))
+        CANARIES.check(text, "/metrics")
         found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -159,8 +171,9 @@ async def stop(edge: RunningEdge, *, is_told: bool = False) -> int:
         edge.process.child.terminate()
     status = await edge.process.wait_for_exit()
     output = edge.process.output
-    shown = [secret for secret in edge.secrets if secret in output]
-    assert not shown, f"the output shows {shown}:\n{output[-8000:]}"
+    for secret in edge.secrets:
+        CANARIES.remember(secret)
+    CANARIES.check(output, "the output of the edge")
     assert "Traceback" not in output, output[-8000:]
     return status
 

@@ -138,12 +138,24 @@ def test_one_key_of_any_form_is_enough(name: str) -> None:
     assert getattr(settings.auth.jwt, name.lower()) == "x"
 
 
+def test_published_keys_are_enough() -> None:
+    """Alone, or beside a key that is configured."""
+    url = "https://login.example.com:8443/keys?x=1"
+
+    for key in ({}, ENVIRONMENT):
+        assert merge({}, {**key, "FANWIRE_AUTH__JWT__JWKS_URL": url}, {}).auth.jwt.jwks_url == url
+
+
 @pytest.mark.parametrize(
     ("document", "variables", "message"),
     [
         ({}, {"AUTH__SOURCES": "[]"}, "auth.sources: is empty, and an unauthenticated edge does not start"),
         ({}, {"AUTH__SOURCES": '["bearer"]'}, "auth.sources: 'bearer' is no source"),
-        ({}, {"AUTH__SOURCES": '["subprotocol", "query"]'}, "auth.sources: 'query' is not available"),
+        (
+            {},
+            {"AUTH__SOURCES": '["subprotocol", "cookie"]'},
+            "origins.allowed: is empty, and a cookie counts",
+        ),
         ({}, {"AUTH__SOURCES": '["none"]'}, "auth.sources: 'none' is no source"),
         ({}, {"AUTH__SOURCES": "subprotocol"}, "FANWIRE_AUTH__SOURCES: .* is no JSON list"),
         ({}, {"AUTH__ENABLED": "false"}, "FANWIRE_AUTH__ENABLED: no such setting"),
@@ -151,6 +163,16 @@ def test_one_key_of_any_form_is_enough(name: str) -> None:
         ({}, {"AUTH__JWT__SECRET_FILE": "f"}, "auth.jwt: secret and secret_file are set together"),
         ({}, {"AUTH__JWT__ISSUER": ""}, "auth.jwt.issuer: is empty"),
         ({}, {"AUTH__JWT__AUDIENCE": ""}, "auth.jwt.audience: is empty"),
+        ({}, {"AUTH__JWT__REQUIRE": '["iat", ""]'}, "auth.jwt.require: names a claim without a name"),
+        ({}, {"AUTH__JWT__JWKS_URL": "http://id.test/keys"}, "auth.jwt.jwks_url: is no https URL"),
+        ({}, {"AUTH__JWT__JWKS_URL": "https://u:hidden@id.test/"}, "auth.jwt.jwks_url: is no https URL"),
+        ({}, {"AUTH__JWT__JWKS_URL": "https://id.test/#a"}, "auth.jwt.jwks_url: is no https URL"),
+        ({}, {"AUTH__JWT__JWKS_URL": ""}, "auth.jwt.jwks_url: is no https URL"),
+        (
+            {"auth": {"jwt": {"jwks_url": "https://id.test/keys", "jwks_max_age": 600}}},
+            {"AUTH__JWT__JWKS_MAX_STALE": "599"},
+            "auth.jwt.jwks_max_stale: 599 is below auth.jwt.jwks_max_age, .* 7200",
+        ),
         ({}, {"AUTH__JWT__TYP": "any"}, "FANWIRE_AUTH__JWT__TYP: 'any' is none of JWT, at"),
         ({}, {"AUTH__JWT__MAX_LIFETIME": "0"}, "FANWIRE_AUTH__JWT__MAX_LIFETIME: 0 is below 1"),
         ({}, {"AUTH__JWT__SECRETS": "x"}, "did you mean 'secret'"),
@@ -180,10 +202,38 @@ def test_one_key_of_any_form_is_enough(name: str) -> None:
             "delivery.max_buffered_bytes: 131071 is below delivery.high_water_bytes, .* 536870912",
         ),
         ({}, {"DELIVERY__POLICIES": '["x drop_oldest"]'}, "delivery.policies: 'x drop_oldest' is no rule"),
-        ({}, {"AUTHORIZATION__MODE": "none"}, "FANWIRE_AUTHORIZATION__MODE: 'none' is none of claims"),
+        ({}, {"AUTHORIZATION__MODE": "none"}, "authorization.mode: 'none' is none of claims, http, owner"),
+        ({}, {"AUTHORIZATION__MODE": ""}, "authorization.mode: '' is none of claims, .* example claims,http"),
+        (
+            {},
+            {"AUTHORIZATION__MODE": "claims, claims"},
+            "authorization.mode: names somebody twice; for example",
+        ),
+        (
+            {},
+            {"AUTHORIZATION__MODE": "claims,http"},
+            "authorization.routes: is empty, so that 'http' .* example",
+        ),
+        (
+            {},
+            {"AUTHORIZATION__MODE": "owner"},
+            "authorization.owners: is empty, so that 'owner' of .* example",
+        ),
+        (
+            {},
+            {"AUTHORIZATION__MODE": "callable"},
+            "authorization.callable: is not set; .* shop.realtime:may_read",
+        ),
+        ({}, {"ORIGINS__REQUIRED": "true"}, "origins.required: is true, and origins.allowed is empty"),
+        ({}, {"EDGE__TRUSTED_PROXIES": '["10.0.0.1/8"]'}, "edge.trusted_proxies: '10.0.0.1/8' is no network"),
+        (
+            {},
+            {"EDGE__TRUSTED_PROXIES": '["proxy"]'},
+            "edge.trusted_proxies: 'proxy' is no .* example 10.0.0.0/8",
+        ),
         ({"heartbeet": {"interval": 1}}, {}, "heartbeet: no such section; did you mean 'heartbeat'"),
-        ({"origins": {"allowed": ["https://a"]}}, {}, "origins: no such section; known: broker"),
-        ({}, {"ORIGINS__ALLOWED": '["https://a"]'}, "FANWIRE_ORIGINS__ALLOWED: no such section"),
+        ({"zzz": {"allowed": ["https://a"]}}, {}, "zzz: no such section; known: broker"),
+        ({}, {"ZZZ__ALLOWED": '["https://a"]'}, "FANWIRE_ZZZ__ALLOWED: no such section"),
         ({"auth": {"jwt": "secret"}}, {}, r"auth.jwt: is a section, \[auth.jwt\]"),
     ],
 )
@@ -199,6 +249,36 @@ def test_what_cannot_work_stops_the_start(
     assert SECRET not in text
 
 
+@pytest.mark.parametrize(
+    "origin", ["null", "*", "https://a/", "https://A", "https://a:443", "app.example.com"]
+)
+def test_an_origin_that_no_browser_sends_stops_the_start(origin: str) -> None:
+    """It would never match, and somebody would wonder why."""
+    with pytest.raises(
+        SettingError, match=r"origins\.allowed: .* is sent by no browser.* example https://app"
+    ):
+        merged(ORIGINS__ALLOWED=json.dumps(["https://b", origin]))
+
+
+def test_every_source_can_be_switched_on() -> None:
+    """With what it needs."""
+    sources = ["cookie", "query", "api_key", "in_band", "authorization", "subprotocol"]
+
+    settings = merged(
+        AUTH__SOURCES=json.dumps(sources),
+        AUTH__API_KEY__REDIS="true",
+        AUTH__REJECT="close",
+        ORIGINS__ALLOWED='["https://app.example.com", "capacitor://localhost"]',
+        ORIGINS__REQUIRED="true",
+        EDGE__TRUSTED_PROXIES='["10.0.0.0/8", "::1"]',
+        AUTHORIZATION__MODE="claims, callable",
+        AUTHORIZATION__CALLABLE="shop.realtime:may_read",
+    )
+
+    assert settings.auth.sources == tuple(sources)
+    assert settings.authorization.mode == "claims, callable"
+
+
 def test_an_edge_without_a_key_does_not_start() -> None:
     """The line tells how to make one."""
     with pytest.raises(SettingError, match="unauthenticated edge does not start") as caught:
@@ -206,6 +286,7 @@ def test_an_edge_without_a_key_does_not_start() -> None:
 
     assert "FANWIRE_AUTH__JWT__SECRET to the output of `openssl rand -hex 32`" in str(caught.value)
     assert "FANWIRE_AUTH__JWT__PUBLIC_KEY_FILE" in str(caught.value)
+    assert "FANWIRE_AUTH__JWT__JWKS_URL" in str(caught.value)
 
 
 def test_sections_of_other_programs_and_other_variables_are_no_mistake() -> None:

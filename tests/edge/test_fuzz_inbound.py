@@ -15,7 +15,7 @@ from random import Random
 import pytest
 import pytest_asyncio
 
-from tests.edge.running import RunningEdge, running_edge
+from tests.edge.running import NO_BUDGETS, RunningEdge, running_edge
 from tests.edge.wire import TEXT, frame_bytes, upgrade_request
 from tests.faults.rig import rounds, say
 from tests.fuzz.conversations import request, talk
@@ -38,7 +38,7 @@ Conversation = Callable[[Random], Coroutine[None, None, str]]
 async def fuzzed_edge(session_redis: RedisServer, loop_name: str) -> AsyncIterator[RunningEdge]:
     """An edge of this file's own, because all of its log is looked at."""
     redis = SharedRedis(session_redis, f"fuzzed-{loop_name}")
-    async with running_edge(redis, EDGE__LOOP=loop_name) as running:
+    async with running_edge(redis, EDGE__LOOP=loop_name, **NO_BUDGETS) as running:
         yield running
 
 
@@ -47,7 +47,7 @@ async def hasty_edge(session_redis: RedisServer, loop_name: str) -> AsyncIterato
     """One that does not wait long for the end of a request."""
     redis = SharedRedis(session_redis, f"hasty-{loop_name}")
     async with running_edge(
-        redis, EDGE__LOOP=loop_name, EDGE__UPGRADE_SECONDS="0.5", HEARTBEAT__INTERVAL="0.5"
+        redis, EDGE__LOOP=loop_name, EDGE__UPGRADE_SECONDS="0.5", HEARTBEAT__INTERVAL="0.5", **NO_BUDGETS
     ) as running:
         yield running
 

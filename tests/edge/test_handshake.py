@@ -358,12 +358,12 @@ async def test_commands_that_come_with_the_handshake_are_not_lost(edge: RunningE
 
 @pytest.mark.parametrize("kibibytes", [60, 200, 1000])
 async def test_however_much_comes_behind_the_handshake_reading_goes_on(
-    edge: RunningEdge, tenant: str, kibibytes: int
+    lavish_edge: RunningEdge, tenant: str, kibibytes: int
 ) -> None:
     """aiohttp stops reading at 256 KB of it, and would never begin again."""
-    async with await edge.dial() as wire:
+    async with await lavish_edge.dial() as wire:
         pong = frame_bytes(b'{"type":"pong","filler":"%b"}' % (b"x" * 1000))
-        request = upgrade_request(f"Authorization: Bearer {edge.token(tenant)}")
+        request = upgrade_request(f"Authorization: Bearer {lavish_edge.token(tenant)}")
         wire.writer.write(request + pong * kibibytes + frame_bytes('{"type":"ping","id":"last"}'))
         assert (await wire.http_answer()).status == 101
 

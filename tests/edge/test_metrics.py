@@ -38,13 +38,19 @@ COUNTERS = {
     "commands",
     "errors_out",
     "gaps",
+    "audit_lines",
+    "audit_lost",
     "tail_lost",
     "topics_refused",
     "roles_unjoined",
+    "orders",
     "worker_restarts",
 }
-HISTOGRAM = {"publish_to_write_seconds_bucket", "publish_to_write_seconds_sum"}
-LABELS = {"reason", "result", "code", "le"}
+HISTOGRAM = {
+    *("publish_to_write_seconds_bucket", "publish_to_write_seconds_sum"),
+    *("revocation_latency_seconds_bucket", "revocation_latency_seconds_sum"),
+}
+LABELS = {"reason", "result", "code", "decision", "le", "limit", "operation"}
 
 
 async def _status(url: str) -> int | None:

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from fanwire_edge.core import follower, log, reading, replay
 from fanwire_edge.core.policy import Policy
 from fanwire_edge.core.stream import Stream
-from fanwire_protocol.commands import Ping, Since, Subscribe, Unsubscribe
+from fanwire_protocol.commands import Authenticate, Ping, Since, Subscribe, Unsubscribe
 from fanwire_protocol.event import encode_event
 from fanwire_protocol.position import Position
 from tests.edge.core.pieces import event
 from tests.edge.model_broker import ModelBroker
 from tests.edge.model_witness import Witness
-from tests.edge.model_world import Client, EdgeLimits, ModelEdge
+from tests.edge.model_world import TOKENS, Client, EdgeLimits, ModelEdge
 
 # What fails is made smaller for up to five minutes, and without that nobody can tell what it was.
 pytestmark = pytest.mark.timeout(420)
@@ -42,6 +42,7 @@ NAMES = tuple(
         "resource:orders:*",
         "resource:*",
         "user:u-1",
+        "role:clerk",
         "all",
     )
 )
@@ -134,6 +135,14 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Show:
+    """A client shows another token."""
+
+    client: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """So many bytes reach a client."""
 
@@ -148,7 +157,7 @@ class Turn:
     rounds: int
 
 
-Step = Publish | Repeat | Break | Trim | FailOver | Register | Gate | Come | Ask | Read | Turn
+Step = Publish | Repeat | Break | Trim | FailOver | Register | Gate | Come | Ask | Show | Read | Turn
 
 
 class World:
@@ -199,13 +208,15 @@ class World:
         self.published.append((stream, data))
         self.broker.add(stream, data)
 
-    async def _act(self, step: Come | Ask | Read) -> None:
+    async def _act(self, step: Come | Ask | Show | Read) -> None:
         if isinstance(step, Come):
             await self._come(step)
         elif step.client in self.clients:
             client, _ = self.clients[step.client]
             if isinstance(step, Read):
                 client.drain(step.size)
+            elif isinstance(step, Show):
+                client.send(Authenticate(step.token))
             elif step.what == "ping":
                 client.send(Ping())
             elif step.what == "unsubscribe":
@@ -276,6 +287,8 @@ class World:
         for topic in sorted(self.topics):
             await self.live(Publish(topic, ("orders", "1"), ("user", "u-1"), 1, 0))
             await self.live(Publish(topic, None, ("user", "u-1"), 1, 0))
+        for role in ("clerk", "boss"):
+            await self.live(Publish("direct", None, ("role", role), 1, 0))
         await self._until_level()
         for client, _ in self.clients.values():
             if not client.is_closed:
@@ -328,7 +341,7 @@ publish = st.builds(
     Publish,
     topics,
     st.sampled_from([("orders", "1"), ("orders", "1"), ("orders", "2"), ("jobs", "1"), None]),
-    st.sampled_from([None, None, None, ("user", "u-1"), ("all",)]),
+    st.sampled_from([None, None, None, ("user", "u-1"), ("role", "clerk"), ("role", "boss"), ("all",)]),
     waits,
     st.sampled_from([0, 0, 0, 200]),
 )
@@ -348,7 +361,9 @@ ask = st.builds(Ask, clients, st.sampled_from(["subscribe"] * 3 + ["unsubscribe"
 ping = st.builds(Ask, clients, st.just("ping"), st.just(()), st.none())
 turn = st.builds(Turn, st.sampled_from([1, 2, 5, 12, 40]))
 read = st.builds(Read, clients, st.sampled_from([150, 600, GENEROUS, GENEROUS]))
+show = st.builds(Show, clients, st.sampled_from([*TOKENS, *TOKENS, "nonsense"]))
 others = st.one_of(
+    show,
     st.builds(Break, topics),
     trim,
     st.builds(Register, edges),
@@ -386,6 +401,32 @@ def comebacks(draw: st.DrawFn) -> list[Step]:
             Turn(draw(st.sampled_from([1, 5, 40]))),
             Read(client, draw(st.sampled_from([300, 900, GENEROUS]))),
         ]
+    return steps
+
+
+@st.composite
+def renewals(draw: st.DrawFn) -> list[Step]:
+    """A client shows other tokens while events come for its roles, and comes back from where it stood."""
+    steps: list[Step] = [Come(0, 0, None, draw(st.sampled_from([200, 900, GENEROUS]))), Turn(40)]
+    steps += [Ask(0, "subscribe", draw(names), None)]
+    to_roles = st.builds(
+        Publish,
+        topics,
+        st.sampled_from([("orders", "1"), None]),
+        st.sampled_from([("role", "clerk"), ("role", "boss"), ("all",)]),
+        waits,
+        st.sampled_from([0, 0, 200]),
+    )
+    for _ in range(draw(st.integers(1, 4))):
+        steps += draw(st.lists(st.one_of(to_roles, publish), max_size=5))
+        steps += [Show(0, draw(st.sampled_from(list(TOKENS)))), Turn(draw(st.sampled_from([1, 12, 40])))]
+        steps += draw(st.lists(st.one_of(to_roles, to_roles, publish, turn, read, ping, ask), max_size=8))
+        if draw(st.booleans()):
+            since = draw(present)
+            steps += [Read(0, GENEROUS), Come(0, draw(edges), since, GENEROUS), Turn(40), Read(0, GENEROUS)]
+            steps += [*draw(st.lists(to_roles, max_size=3)), Turn(draw(st.sampled_from([1, 40])))]
+            steps += [Show(0, "boss"), *draw(st.lists(st.one_of(to_roles, turn, read), max_size=3))]
+            steps.append(Ask(0, "subscribe", ("tenant:acme:role:boss",), since))
     return steps
 
 
@@ -465,6 +506,15 @@ def test_whoever_comes_back_is_given_what_it_lacks_once_and_in_order_or_is_told(
 @given(calm, limits)
 def test_whatever_happens_in_whatever_order(steps: list[Step | list[Step]], limits: EdgeLimits) -> None:
     """The same, without a plot."""
+    _run(steps, limits)
+
+
+@settings(deadline=None, max_examples=80)
+@given(renewals(), limits)
+def test_whoever_shows_another_token_is_given_what_its_roles_are_due(
+    steps: list[Step], limits: EdgeLimits
+) -> None:
+    """From the answer on, which tells the place; nothing of what it was on before is lost or comes twice."""
     _run(steps, limits)
 
 

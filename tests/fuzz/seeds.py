@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from fanwire_edge.core.deflate import deflated
 from fanwire_protocol.event import Event, encode_event
+from fanwire_protocol.orders import Operation, Order, encode_order
 from tests.edge.wire import BINARY, CLOSE, PING, PONG, TEXT, frame_bytes
 
 __all__ = ["SEEDS", "WORDS"]
@@ -50,6 +51,7 @@ FRAMES = [_frame(text) for text in COMMANDS if len(text) < 126] + [
 ]
 EVENT = Event("id-1", "order.updated", "acme", 1, {"a": [1, None]}, resource=("orders", "1"), key="k")
 RECORD = encode_event(EVENT)
+ORDER = Order(Operation.REVOKE, "o-1", 1, 2, "acme", "u-1", "r", "t", "c", ("tenant:acme:resource:*",))
 HEADERS = [
     b"bearer, a.b.c, fanwire.v1.json",
     b"fanwire.v1.json\nBearer\nx.y.z, bearer, other",
@@ -75,7 +77,13 @@ SEEDS: Mapping[str, Sequence[bytes]] = {
         b'{"type":"x","timestamp":"2026-02-26T22:00:00.000Z","eventId":"e","encoding":"json","payload":{}}'
     ],
     "handshakes": HEADERS,
+    "visitors": [
+        b"192.0.2.1, 198.51.100.1:443\n[2001:db8::1]:443, 10.0.0.2\n::ffff:10.0.0.3",
+        b"session=a.b.c; theme=dark\nBearer a.b.c\nBearer a\rX: b",
+        b"https://app.example.com:8443\nnull\ns-1\n*\n..\nacme",
+    ],
     "inbound": [bytes((3, 0, 200, 9)) + data for data in (*FRAMES, b"".join(FRAMES[:3]))],
+    "orders": [encode_order(ORDER)],
     "positions": [POSITION, b"orders@" + POSITION],
 }
 # What chance would seldom write.

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 
+from fanwire_edge.core.address import client_address, counted_address, parse_network
+from fanwire_edge.core.credential import SOURCES, Sources, select
 from fanwire_edge.core.deflate import InvalidDeflate, TooLong, inflated, negotiate
 from fanwire_edge.core.dialect import DeflatedDialect, Dialect
+from fanwire_edge.core.entrypoint import InvalidParameter, parse_entrypoints
+from fanwire_edge.core.origin import is_origin
+from fanwire_edge.core.principal import Principal
 from fanwire_edge.inbound import Inbound
 from fanwire_edge.intake import Intake
 from fanwire_protocol.channels import InvalidChannel, covers, matching_patterns, parse_channel
@@ -16,6 +22,7 @@ from fanwire_protocol.commands import MAX_COMMAND_BYTES, InvalidCommand, decode_
 from fanwire_protocol.event import decode_event, encode_event
 from fanwire_protocol.frames import decode_frame, encode_frame
 from fanwire_protocol.handshake import bearer_of, parse_offer
+from fanwire_protocol.orders import Order, decode_order, encode_order
 from fanwire_protocol.position import InvalidPosition, parse_offset, parse_position
 from tests.edge.wire import frame_bytes
 
@@ -27,6 +34,11 @@ ENCODINGS: tuple[Encoding, ...] = ("json", "msgpack")
 CODES = {1002, 1007, 1009}
 _PLAIN = Dialect("json")
 DIALECTS = (_PLAIN, DeflatedDialect(_PLAIN, 0))
+TRUSTED = (parse_network("10.0.0.0/8"),)
+PRINCIPAL = Principal("u-1", "acme")
+[ENTRYPOINT] = parse_entrypoints(
+    {"entrypoint": [{"path": "/{a}?b={b}", "channels": ["tenant:{tenant}:resource:{a}:{b}"]}]}
+)
 
 
 def commands(data: bytes) -> None:
@@ -57,6 +69,16 @@ def events(data: bytes) -> None:
     except InvalidData:
         return
     assert decode_event(encode_event(event)) == event
+
+
+def orders(data: bytes) -> None:
+    """An order, or InvalidOrder, or what that is a kind of."""
+    try:
+        order = decode_order(data)
+    except InvalidData:
+        return
+    if isinstance(order, Order):
+        assert decode_order(encode_order(order)) == order
 
 
 def frames(data: bytes) -> None:
@@ -102,6 +124,26 @@ def handshakes(data: bytes) -> None:
         bearer_of(line)
         negotiate([line])
     negotiate(lines)
+
+
+def visitors(data: bytes) -> None:
+    """Headers of somebody at the door: an address, and a credential that can be shown on or says that it
+    cannot; of a path only segments get into a channel, and those of the client's own tenant."""
+    lines = data.decode("utf-8", "surrogateescape").split("\n")
+    ip_address(client_address("10.0.0.1", lines, TRUSTED))
+    for line in lines:
+        counted_address(line)
+        is_origin(line)
+        places = {"Cookie": line, "Authorization": line, "X-API-Key": line}
+        credential = select(Sources(SOURCES), parse_offer(()), places, {"token": line})
+        if credential is not None and credential.is_sound:
+            assert "\r" not in credential.forward[1]
+            assert credential.text in credential.forward[1]
+        try:
+            channels = ENTRYPOINT.entry({"a": line}, {"b": [line]}).channels_for(PRINCIPAL)
+        except InvalidParameter:
+            continue
+        assert [parse_channel(channel.name).tenant for channel in channels] == ["acme"]
 
 
 def deflate(data: bytes) -> None:
@@ -174,6 +216,8 @@ TARGETS: Mapping[str, Target] = {
         frames,
         handshakes,
         inbound,
+        orders,
         positions,
+        visitors,
     )
 }

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Self
 
+from tests.kit.canaries import CANARIES
 from tests.kit.processes import Process, free_port, http_status
 from tests.kit.redis_server import SharedRedis
 from tests.kit.tokens import SECRET
@@ -26,7 +27,8 @@ class EdgeProcess:
     """One edge on free loopback ports; an async context manager that waits for /readyz.
 
     *settings* are environment variables (`FANWIRE_…`), which win over those for the tests: the key of
-    `tests.kit.tokens`, and no grace at the end. Output is kept and shown where waiting fails.
+    `tests.kit.tokens`, no grace at the end, and any number of pings, since tests ask with them where they
+    wait. Output is kept and shown where waiting fails.
     """
 
     def __init__(self, broker_url: str, prefix: str = "fanwire", **settings: str) -> None:
@@ -42,6 +44,7 @@ class EdgeProcess:
                 "FANWIRE_EDGE__OPS_PORT": str(self.ops_port),
                 "FANWIRE_EDGE__DRAIN_GRACE_SECONDS": "0",
                 "FANWIRE_AUTH__JWT__SECRET": SECRET,
+                "FANWIRE_LIMITS__PINGS_PER_SECOND": "0",
                 **settings,
             },
         )
@@ -94,6 +97,7 @@ class EdgeProcess:
     async def metrics(self) -> Mapping[str, float]:
         """Return every sample of /metrics under its name and labels, as Prometheus writes them."""
         text = await asyncio.to_thread(_get, f"{self.ops_url}/metrics")
+        CANARIES.check(text, "/metrics")
         return {series: float(value) for series, value in _SAMPLE.findall(text)}
 
     async def metric(self, series: str) -> float:

@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self
 
+from tests.kit.canaries import CANARIES
 from tests.kit.wait import eventually
 
 # The kernel kills the child when the thread that started it dies, even where that was by SIGKILL. So
@@ -49,14 +50,22 @@ def free_port() -> int:
 class Process:
     """A child process in a process group of its own, with its output kept.
 
-    A sync and async context manager; leaving it ends the whole group.
+    A sync and async context manager; leaving it ends the whole group, and raises SecretShown where the output
+    holds a credential or a payload that the kit has made, unless the process *may_show_secrets*.
     """
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        may_show_secrets: bool = False,
+    ) -> None:
         """Describe the child; its environment is ours without `FANWIRE_*`, and *environment*."""
         self.argv = tuple(argv)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FANWIRE_")}
         self._environment = {**inherited, "PYTHONUNBUFFERED": "1", **(environment or {})}
+        self._may_show_secrets = may_show_secrets
         self._child: subprocess.Popen[bytes] | None = None
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed in close()
 
@@ -153,14 +162,19 @@ class Process:
         return self.child.wait(GRACE_SECONDS)
 
     def close(self) -> None:
-        """End the child and whatever it started, and forget the output."""
+        """End the child and whatever it started, search the output for secrets, and forget it."""
+        if self._output.closed:
+            return
         if self._child is not None:
             try:
                 os.killpg(self._child.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass  # The group has ended by itself.
             self._child.wait(GRACE_SECONDS)
+        output = self.output
         self._output.close()
+        if not self._may_show_secrets:
+            CANARIES.check(output, f"the output of {' '.join(self.argv)}")
 
     def _describe(self) -> str:
         return f"command: {' '.join(self.argv)}\noutput:\n{self.output[-4000:]}"

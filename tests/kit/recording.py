@@ -149,6 +149,14 @@ class RecordingPublisher:
         topic = "system" if tenant is None else "direct"
         return await self.publish(topic, type, payload, tenant=tenant, to=("all",))
 
+    async def revoke(
+        self, tenant: str, *, user: str | None = None, channels: Sequence[str] | None = None
+    ) -> str:
+        """Revoke as `Publisher.revoke` does."""
+        order = await self._publisher.revoke(tenant, user=user, channels=channels)
+        self._recorder.write("revoke", tenant=tenant, user=user, channels=channels)
+        return order
+
     async def publish_many(self, events: Sequence[Outgoing]) -> list[Position]:
         """Publish events in few round trips; each needs an `event_id` of its own."""
         everyone = []

@@ -54,7 +54,7 @@ class RecordingClient:
     ) -> None:
         self.session = RecordedSession(recorder, who, channels)
         self.who = who
-        self._urls = urls
+        self.urls = urls
         self._timing = timing or Timing()
         self._socket: ClientConnection | None = None
         self._is_ending = False
@@ -73,7 +73,7 @@ class RecordingClient:
         """
         turn = failed = 0
         while True:
-            may_return = await self._attempt(self._urls[turn % len(self._urls)])
+            may_return = await self._attempt(self.urls[turn % len(self.urls)])
             if self._is_ending or may_return is False:
                 return
             failed = 0 if may_return else failed + 1

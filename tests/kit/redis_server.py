@@ -21,6 +21,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from tests.kit.canaries import CANARIES
 from tests.kit.processes import DIE_WITH_PARENT, GRACE_SECONDS, free_port
 
 HOST = "127.0.0.1"
@@ -159,9 +160,11 @@ class RedisServer:
             return client.execute_command(*command)
 
     def close(self) -> None:
-        """Kill it and remove its directory."""
+        """Kill it, search its log for secrets, and remove its directory."""
         self.kill()
+        log = self.log
         self._directory.cleanup()
+        CANARIES.check(log, "the log of the redis-server")
 
     def _launch(self) -> float:
         assert self._child is None, "the server runs already"

@@ -7,8 +7,10 @@ from typing import Any
 
 import jwt
 
+from tests.kit.canaries import CANARIES
+
 # Signs nothing outside the tests; HS256 wants at least 32 bytes (RFC 7518 section 3.2).
-SECRET = "fanwire-tests-secret-of-more-than-32-bytes"
+SECRET = CANARIES.remember("fanwire-tests-secret-of-more-than-32-bytes")
 
 
 def make_token(secret: str = SECRET, **claims: Any) -> str:
@@ -18,4 +20,4 @@ def make_token(secret: str = SECRET, **claims: Any) -> str:
     """
     values = {"sub": "u-1", "tenant": "acme", "exp": int(time.time()) + 3600, **claims}
     present = {name: value for name, value in values.items() if value is not None}
-    return jwt.encode(present, secret, algorithm="HS256")
+    return CANARIES.remember_token(jwt.encode(present, secret, algorithm="HS256"))

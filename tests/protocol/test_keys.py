@@ -12,11 +12,14 @@ from fanwire_protocol.keys import (
     ENTRY_FIELD,
     RESERVED_TOPICS,
     SYSTEM_TOPIC,
+    api_keys_key,
+    audit_key,
     config_key,
     control_key,
     is_topic,
     partition_of,
     readers_key,
+    revoked_key,
     stream_key,
     topics_key,
 )
@@ -47,10 +50,18 @@ def test_a_stream_is_named_after_topic_and_partition(row: dict[str, Any]) -> Non
 
 def test_shared_keys_have_their_names() -> None:
     """Control, topics and configuration are where every process looks for them."""
-    shared = VECTORS["shared"]
-    prefix = shared["prefix"]
-    keys = [make(prefix) for make in (control_key, topics_key, config_key, readers_key)]
-    assert keys == [shared[name] for name in ("control", "topics", "config", "readers")]
+    makers = {
+        "control": control_key,
+        "topics": topics_key,
+        "config": config_key,
+        "readers": readers_key,
+        "api_keys": api_keys_key,
+        "revoked": revoked_key,
+        "audit": audit_key,
+    }
+    shared = dict(VECTORS["shared"])
+    prefix = shared.pop("prefix")
+    assert {name: make(prefix) for name, make in makers.items()} == shared
     assert ENTRY_FIELD == b"e"
 
 

@@ -22,7 +22,7 @@ _CLOCK_SKEW_SECONDS = 30  # what the edge grants `nbf`, which another machine's 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """The claims of a token and its faults, one line each; `claims` is None where it is no JWT."""
+    """The claims of a token and its faults, one line each; `claims` is None where none can be read."""
 
     claims: Mapping[str, Any] | None
     names: ClaimNames = field(default_factory=ClaimNames)
@@ -40,6 +40,8 @@ class Credential:
     @property
     def summary(self) -> str:
         """Who the bearer is and what the claims permit."""
+        if self.claims is None:
+            return "the edge asks others whose it is (FANWIRE_AUTH__VERIFIER); nothing can be told here"
         names = self.names
         who = f"user {self.get(names.user)} of tenant {self.get(names.tenant) or '(the default)'}"
         held = {
@@ -54,6 +56,8 @@ def _words(value: object) -> str:
 
 def read_credential(token: str, settings: AuthSettings, now: float) -> Credential:
     """Read *token* as an edge with *settings* would at *now* (seconds since the epoch)."""
+    if settings.verifier != "jwt":
+        return Credential(None, settings.claims)
     try:
         whole = jwt.decode_complete(token, options={"verify_signature": False})
     except jwt.DecodeError:
@@ -67,6 +71,7 @@ def read_credential(token: str, settings: AuthSettings, now: float) -> Credentia
         *_time_faults(claims, settings.jwt.max_lifetime, now),
         *_identity_faults(bare, settings),
         *_party_faults(claims, settings.jwt),
+        *_demand_faults(claims, settings.jwt.require),
         *_signature_faults(token, whole["header"], settings.jwt),
     )
     return replace(bare, faults=faults)
@@ -76,6 +81,16 @@ def _header_faults(header: Mapping[str, Any], settings: JwtSettings) -> Iterator
     if settings.algorithms and header.get("alg") not in settings.algorithms:
         known = ", ".join(settings.algorithms)
         yield f"it is signed with {header.get('alg')}; FANWIRE_AUTH__JWT__ALGORITHMS here permits {known}"
+
+    typ = header.get("typ")
+    if settings.typ == "at+jwt" and str(typ).lower() not in ("at+jwt", "application/at+jwt"):
+        yield f"its header's `typ` is {typ!r}; FANWIRE_AUTH__JWT__TYP here admits access tokens (at+jwt) only"
+
+
+def _demand_faults(claims: Mapping[str, Any], required: tuple[str, ...]) -> Iterator[str]:
+    for name in required:
+        if claims.get(name) in (None, "", []):
+            yield f"claim `{name}` is missing or empty; FANWIRE_AUTH__JWT__REQUIRE here names it"
 
 
 def _time_faults(claims: Mapping[str, Any], max_lifetime: int, now: float) -> Iterator[str]:

@@ -31,13 +31,18 @@ class ClaimNames:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JwtSettings:
-    """How tokens are signed; `max_lifetime` is in seconds."""
+    """How tokens are signed and what they must say; `max_lifetime` is in seconds."""
 
     secret: str | None = setting(None, "the output of `openssl rand -hex 32`", secret=True)
     secret_file: str | None = setting(None, "/run/secrets/fanwire_jwt")
+    public_key: str | None = setting(None, "the text of a PEM file", secret=True)
+    public_key_file: str | None = setting(None, "/etc/fanwire/jwt.pem")
+    jwks_url: str | None = setting(None, "https://id.example.com/.well-known/jwks.json")
     algorithms: tuple[str, ...] = setting((), '["HS256"]')
     issuer: str | None = setting(None, "https://id.example.com/")
     audience: str | None = setting(None, "fanwire")
+    require: tuple[str, ...] = setting((), '["iat", "jti"]')
+    typ: str = setting("JWT", "at+jwt", choices=("JWT", "at+jwt"))
     max_lifetime: int = setting(86_400, "86400", minimum=1)
 
     @property
@@ -45,14 +50,23 @@ class JwtSettings:
         """The secret as the bytes that sign; empty where none is set."""
         return (self.secret or "").encode("utf-8", "surrogateescape")
 
+    @property
+    def foreign_key(self) -> str | None:
+        """The variable that names keys whose private half is not here; None where there is none."""
+        for name in ("jwks_url", "public_key_file", "public_key"):
+            if getattr(self, name) is not None:
+                return f"FANWIRE_AUTH__JWT__{name.upper()}"
+        return None
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """Who may connect."""
+    """Who may connect, and who verifies tokens."""
 
     jwt: JwtSettings
     claims: ClaimNames
     default_tenant: str | None = setting(None, "acme")
+    verifier: str = setting("jwt", "jwt", choices=("jwt", "introspection", "callable"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

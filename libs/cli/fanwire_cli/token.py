@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,20 @@ def claims_of(grant: Grant, settings: AuthSettings, now: int) -> dict[str, objec
     for path, value in values.items():
         if value not in (None, []):
             _place(claims, path, value)
-    return claims
+    return {**claims, **_demanded(settings.jwt, claims, now)}
+
+
+def _demanded(settings: JwtSettings, claims: Mapping[str, object], now: int) -> dict[str, object]:
+    """Return the further claims that the edge requires."""
+    known = {"jti": uuid.uuid4().hex, "nbf": now, "client_id": "fanwire-cli"}
+    missing = [name for name in settings.require if name not in claims]
+    for name in missing:
+        if name not in known:
+            raise Failure(
+                f"FANWIRE_AUTH__JWT__REQUIRE names the claim {name!r}, and there is no value for it here; "
+                "get the token from your identity provider"
+            )
+    return {name: known[name] for name in missing}
 
 
 def _place(claims: dict[str, Any], path: str, value: object) -> None:
@@ -82,27 +96,37 @@ def _check_channel(name: str, tenant: str) -> None:
 
 def sign(claims: Mapping[str, object], settings: JwtSettings) -> str:
     """Return the signed token; raises Failure where the secret is missing or too short."""
-    algorithm = settings.algorithms[0] if settings.algorithms else "HS256"
-    needed = KEY_BYTES.get(algorithm)
-    if needed is None:
+    if settings.secret is None and settings.foreign_key is not None:
         raise Failure(
-            f"{algorithm} needs a private key, which fanwire does not hold; let your identity provider sign, "
-            f"or put one of {', '.join(KEY_BYTES)} first in FANWIRE_AUTH__JWT__ALGORITHMS"
+            f"{settings.foreign_key} names public keys, and fanwire holds no private one to sign with; get "
+            f"the token from who does, or set {_SECRET} beside it, here and for the edge"
         )
-    held = len(settings.key)
+    algorithms = settings.algorithms or ("HS256",)
+    algorithm = next((name for name in algorithms if name in KEY_BYTES), None)
+    if algorithm is None:
+        raise Failure(
+            f"{algorithms[0]} needs a private key, which fanwire does not hold; let your identity provider "
+            f"sign, or put one of {', '.join(KEY_BYTES)} into FANWIRE_AUTH__JWT__ALGORITHMS"
+        )
+    needed, held = KEY_BYTES[algorithm], len(settings.key)
     if held < needed:
         state = f"has {held} bytes" if held else "is not set"
         raise Failure(
             f"{_SECRET} {state} and {algorithm} needs {needed} bytes or more; for example "
             f"export {_SECRET}=$(openssl rand -hex {needed}), or {_SECRET}_FILE with the path of a file"
         )
-    return jwt.encode(dict(claims), settings.key, algorithm)
+    return jwt.encode(dict(claims), settings.key, algorithm, headers={"typ": settings.typ})
 
 
 def run(argv: Sequence[str], environment: Mapping[str, str]) -> int:
     """Print a token."""
     options = _parser().parse_args(argv)
     settings = read_settings(environment, options.config).auth
+    if settings.verifier != "jwt":
+        raise Failure(
+            f"FANWIRE_AUTH__VERIFIER is {settings.verifier}: the edge asks others whose a token is, so none "
+            "can be signed here; take one that they know"
+        )
     grant = Grant(
         options.tenant,
         options.user,

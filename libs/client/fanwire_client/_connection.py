@@ -66,6 +66,7 @@ class Dialer:
     def __init__(self, address: Address, limits: Limits) -> None:
         self._address = address
         self._limits = limits
+        self._dialed_with: str | None = None
         self._http = aiohttp.ClientSession(
             # A token in a subprotocol would follow a redirect to wherever it leads.
             trace_configs=[_refusals()],
@@ -86,7 +87,7 @@ class Dialer:
         failure: str
         try:
             async with asyncio.timeout(self._limits.connect_seconds):
-                token = await self._token()
+                self._dialed_with = token = await self._token()
                 return Connection(await self._connect(query, token), self._limits)
         except aiohttp.WSServerHandshakeError as error:
             failure = f"the answer is no WebSocket handshake: {error.message}"
@@ -96,6 +97,23 @@ class Dialer:
             # Only the system's errors are known to name nothing but the host and the port.
             failure = str(error) if isinstance(error, OSError) else type(error).__name__
         raise Unreachable(failure)
+
+    @property
+    def has_fresh_tokens(self) -> bool:
+        """Whether there is somebody to ask for another token."""
+        return callable(self._address.token)
+
+    async def fresh_token(self) -> str | None:
+        """Return another token than the one of the last dial, None where there is none. Cancelling is safe.
+
+        Raises Unreachable where it could not be fetched, InvalidToken.
+        """
+        try:
+            async with asyncio.timeout(self._limits.connect_seconds):
+                token = await self._token()
+        except TimeoutError:
+            return None
+        return None if token == self._dialed_with else token
 
     async def _token(self) -> str | None:
         token = self._address.token

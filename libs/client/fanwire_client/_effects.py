@@ -8,7 +8,7 @@ from typing import TypeAlias
 from fanwire_client._errors import FanwireError
 from fanwire_client._events import Event, Gap
 
-__all__ = ["Complaint", "Deliver", "Effect", "End", "Ending", "Opened", "Ready"]
+__all__ = ["Complaint", "Deliver", "Effect", "End", "Ending", "Expiring", "Opened", "Ready", "Shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,21 @@ class Complaint:
     code: str
 
 
-Effect: TypeAlias = Opened | Deliver | Ready | End | Complaint
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """The token ends in so many *seconds*."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The server took the token that was shown last, or it did not."""
+
+    is_good: bool
+
+
+Effect: TypeAlias = Opened | Deliver | Ready | End | Complaint | Expiring | Shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fanwire_protocol.codec import JsonValue
+from fanwire_protocol.frames import Frame
 
-__all__ = ["Event", "Gap"]
+__all__ = ["Event", "Gap", "event_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +43,16 @@ class Gap:
     to: str
     channel: str | None = None
     jitter_ms: int | None = None
+
+
+def event_of(frame: Frame) -> Event:
+    """Return what a frame says of an event."""
+    return Event(
+        type=frame.type,
+        channel=frame.channel,
+        payload=frame.payload,
+        time=frame.time,
+        event_id=frame.event_id,
+        correlation_id=frame.correlation_id,
+        offset=frame.offset,
+    )

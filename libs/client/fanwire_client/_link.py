@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 
 from fanwire_client._backoff import Backoff
 from fanwire_client._connection import Connection, Dialer, Lost, Unreachable
-from fanwire_client._effects import Complaint, Deliver, Effect, End, Ending, Opened, Ready
+from fanwire_client._effects import Complaint, Deliver, Effect, End, Ending, Expiring, Opened, Ready, Shown
 from fanwire_client._errors import ConnectionRefused, Disconnected, FanwireError
 from fanwire_client._feed import Feed, Gauge
 from fanwire_client._limits import Limits
 from fanwire_client._payloads import skipped_of
+from fanwire_client._renewal import Renewal
 from fanwire_client._session import Session
 from fanwire_client._statistics import Statistics
 from fanwire_protocol.codec import Encoding, InvalidData
@@ -42,6 +43,7 @@ class Link:
         self._sleep = sleep
         self._session = Session(limits.dedupe_events)
         self._backoff = Backoff()
+        self._renewal = Renewal(dialer.fresh_token, self._show, random, sleep)
         self._feeds: dict[int, Feed] = {}
         self._gauge = Gauge()
         self._settled = asyncio.Event()
@@ -123,12 +125,15 @@ class Link:
         return self._backoff.next_delay(self._random(), ending.after_seconds, ending.window_seconds)
 
     async def _serve(self, connection: Connection) -> Ending:
+        self._renewal.begin()
         async with asyncio.TaskGroup() as tasks:
             sender = tasks.create_task(self._send(connection))
+            renewal = tasks.create_task(self._renewal.run())
             try:
                 lost = await self._read(connection)
             finally:
                 sender.cancel()
+                renewal.cancel()
                 await connection.close()
         return self._session.lost(lost.code, lost.reason)
 
@@ -164,6 +169,10 @@ class Link:
                 self._session.ping()
                 pinged_at = clock()
 
+    def _show(self, token: str) -> None:
+        self._session.show(token)
+        self._wake.set()
+
     def _take(self, data: bytes | None, encoding: Encoding) -> None:
         try:
             if data is None:
@@ -196,6 +205,11 @@ class Link:
                 self._end(number, error)
             case Complaint(code):
                 _log.warning("fanwire_client.complaint", extra={"code": code})
+            case Expiring(seconds):
+                if self._dialer.has_fresh_tokens:
+                    self._renewal.tell(seconds)
+            case Shown(is_good):
+                self._renewal.answer(is_good)
             case Opened():
                 self._connections += 1
                 self._backoff.succeed()

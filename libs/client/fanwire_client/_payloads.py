@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from fanwire_client._events import Gap
 from fanwire_protocol.codec import InvalidData
-from fanwire_protocol.frames import Frame
+from fanwire_protocol.frames import Frame, parse_time
 from fanwire_protocol.position import (
     InvalidPosition,
     Offset,
@@ -32,6 +32,7 @@ __all__ = [
     "parse_answered",
     "parse_connected",
     "parse_disconnect",
+    "parse_expiring",
     "parse_gap",
     "parse_left",
     "parse_refusal",
@@ -162,6 +163,12 @@ def parse_disconnect(frame: Frame) -> Disconnect:
     retry_after_ms = _milliseconds(fields, "retryAfterMs") or 0
     jitter_ms = _milliseconds(fields, "jitterMs") or 0
     return Disconnect(code, _text(fields, "reason"), reconnect, retry_after_ms, jitter_ms)
+
+
+def parse_expiring(frame: Frame) -> float:
+    """Read `token_expiring`: in how many seconds, by the server's clock."""
+    ends_at = parse_time(_text(_map(frame.payload, "$.payload"), "expiresAt"))
+    return min(max(0, ends_at - frame.time), _LONGEST_MS) / 1000
 
 
 def places_of(frame: Frame) -> Places:

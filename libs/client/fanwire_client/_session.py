@@ -7,13 +7,13 @@ is explained in `_wishes`.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from fanwire_client._effects import Complaint, Deliver, Effect, End, Ending, Opened, Ready
+from fanwire_client._effects import Complaint, Deliver, Effect, End, Ending, Expiring, Opened, Ready, Shown
 from fanwire_client._errors import FanwireError, SubscriptionEnded, SubscriptionRefused
-from fanwire_client._events import Event, Gap
+from fanwire_client._events import Gap, event_of
 from fanwire_client._interests import JOINED, Interests
+from fanwire_client._outgoing import Outgoing
 from fanwire_client._payloads import (
     Connected,
     Disconnect,
@@ -22,18 +22,18 @@ from fanwire_client._payloads import (
     parse_answered,
     parse_connected,
     parse_disconnect,
+    parse_expiring,
     parse_gap,
     parse_left,
     parse_refusal,
     places_of,
     read_offset,
 )
-from fanwire_client._plan import plan_unsubscribe
 from fanwire_client._recent import Recent
 from fanwire_client._wishes import State, Wishes
 from fanwire_protocol.codec import Encoding
 from fanwire_protocol.codes import GapReason, may_reconnect
-from fanwire_protocol.commands import Command, Ping, Pong, encode_command
+from fanwire_protocol.commands import Ping, Pong, encode_command
 from fanwire_protocol.frames import FRAME_TYPES, Frame
 
 __all__ = ["Session"]
@@ -56,10 +56,7 @@ class Session:
         self._joined: frozenset[str] = frozenset()
         self._jitter_ms = 0
         self._disconnect: Disconnect | None = None
-        self._leaving: dict[str, None] = {}
-        # At most one of each kind waits, however many the server asks for.
-        self._beats: dict[Command, None] = {}
-        self._ids = itertools.count(1)
+        self._outgoing = Outgoing()
 
     # What the user wants
 
@@ -78,7 +75,7 @@ class Session:
         for name in self._interests.remove(subscription):
             state = self._wishes.drop(name)
             if state is not State.NEW and name != JOINED and name not in self._joined:
-                self._leaving[name] = None
+                self._outgoing.leave(name)
 
     def is_ready(self, subscription: int) -> bool:
         """Tell whether this connection has answered every channel of a subscription."""
@@ -94,7 +91,7 @@ class Session:
     @property
     def has_commands(self) -> bool:
         """Whether `commands` would return any, once connected."""
-        return bool(self._beats or self._leaving or self._wishes.has_new)
+        return bool(self._outgoing) or self._wishes.has_new
 
     def query(self) -> list[tuple[str, str]]:
         """Return the query parameters of the next connection: the old lease, and where to resume."""
@@ -107,16 +104,19 @@ class Session:
     def ping(self) -> None:
         """Ask for fresh positions, which also shows that both ends live."""
         if self.is_connected:
-            self._beats[Ping()] = None
+            self._outgoing.beat(Ping())
+
+    def show(self, token: str) -> None:
+        """Show the server another *token* of the same user."""
+        if self.is_connected:
+            self._outgoing.show(token)
 
     def commands(self, encoding: Encoding = "json") -> list[bytes]:
         """Take the commands that are due; none before `connected`."""
         if not self.is_connected:
             return []
-        due = [*self._beats, *plan_unsubscribe(tuple(self._leaving), self._ids)]
-        self._beats.clear()
-        self._leaving.clear()
-        return [encode_command(command, encoding) for command in (*due, *self._wishes.plan(self._ids))]
+        due = (*self._outgoing.take(), *self._wishes.plan(self._outgoing.ids))
+        return [encode_command(command, encoding) for command in due]
 
     # What comes in
 
@@ -138,8 +138,7 @@ class Session:
         told, self._disconnect = self._disconnect, None
         self.is_connected = False
         self._wishes.lose()
-        self._leaving.clear()
-        self._beats.clear()
+        self._outgoing.clear()
         if told is None:
             return Ending(code, reason, may_reconnect(code), 0.0, self._jitter_ms / 1000)
         after, window = told.retry_after_ms / 1000, told.jitter_ms / 1000
@@ -155,16 +154,7 @@ class Session:
         if self._recent.is_repeat(frame.channel, frame.event_id):
             self.duplicates += 1
             return []
-        event = Event(
-            type=frame.type,
-            channel=frame.channel,
-            payload=frame.payload,
-            time=frame.time,
-            event_id=frame.event_id,
-            correlation_id=frame.correlation_id,
-            offset=frame.offset,
-        )
-        return [Deliver(event, to)]
+        return [Deliver(event_of(frame), to)]
 
     def _on_connected(self, frame: Frame) -> list[Effect]:
         told = parse_connected(frame)
@@ -177,7 +167,10 @@ class Session:
         told = parse_connected(frame)
         self._learn(told)
         self._wishes.move(told.positions)
-        return []
+        return [Shown(True)] if self._outgoing.answers_token(frame.reply_to) else []
+
+    def _on_token_expiring(self, frame: Frame) -> list[Effect]:
+        return [Expiring(parse_expiring(frame))]
 
     def _learn(self, told: Connected) -> None:
         self.client_id = told.client_id
@@ -223,7 +216,7 @@ class Session:
 
     def _on_ping(self, frame: Frame) -> list[Effect]:
         self._wishes.advance(places_of(frame))
-        self._beats[Pong()] = None
+        self._outgoing.beat(Pong())
         return []
 
     def _on_error(self, frame: Frame) -> list[Effect]:
@@ -234,6 +227,8 @@ class Session:
             # Without a channel the whole command is refused, and only a reply says which one it was.
             named = [] if frame.reply_to is None else list(self._wishes)
         refused = [name for name in named if self._wishes.is_asked(name, frame.reply_to)]
+        if self._outgoing.answers_token(frame.reply_to):
+            return [Complaint(told.code), Shown(False)]
         if not refused:
             return [Complaint(told.code)]
         return self._end(refused, lambda name: SubscriptionRefused(told.code, name, told.message))
@@ -245,7 +240,7 @@ class Session:
                 effects.append(End(number, error(name)))
                 self.unsubscribe(number)
             # The server has left it already.
-            self._leaving.pop(name, None)
+            self._outgoing.stay(name)
         return effects
 
     def _on_disconnect(self, frame: Frame) -> list[Effect]:
@@ -256,6 +251,7 @@ class Session:
 _HANDLERS: Mapping[str, Callable[[Session, Frame], list[Effect]]] = {
     "connected": Session._on_connected,
     "authenticated": Session._on_authenticated,
+    "token_expiring": Session._on_token_expiring,
     "subscribed": Session._on_subscribed,
     "unsubscribed": Session._on_unsubscribed,
     "gap": Session._on_gap,

@@ -12,11 +12,14 @@ __all__ = [
     "ENTRY_FIELD",
     "RESERVED_TOPICS",
     "SYSTEM_TOPIC",
+    "api_keys_key",
+    "audit_key",
     "config_key",
     "control_key",
     "is_topic",
     "partition_of",
     "readers_key",
+    "revoked_key",
     "stream_key",
     "topics_key",
 ]
@@ -57,6 +60,21 @@ def config_key(prefix: str) -> str:
 def readers_key(prefix: str) -> str:
     """Return the sorted set of those who tail the log, by the time at which they last said so."""
     return f"{prefix}:_readers"
+
+
+def revoked_key(prefix: str) -> str:
+    """Return the hash of revocations that may still be in force, by the ids of their orders."""
+    return f"{prefix}:_revoked"
+
+
+def api_keys_key(prefix: str) -> str:
+    """Return the hash of API keys, by the SHA-256 of each in hexadecimal digits."""
+    return f"{prefix}:_keys"
+
+
+def audit_key(prefix: str) -> str:
+    """Return the stream of the audit log, where that is kept in Redis."""
+    return f"{prefix}:_audit"
 
 
 def partition_of(topic: str, tenant: str | None, partitions: int) -> int:

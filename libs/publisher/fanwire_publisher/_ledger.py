@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from redis.exceptions import NoPermissionError
+
 from fanwire_protocol import Position
 from fanwire_protocol.codec import encode_msgpack
 from fanwire_protocol.keys import ENTRY_FIELD, config_key, control_key, partition_of, stream_key, topics_key
@@ -121,8 +123,12 @@ class Ledger:
         return ("XADD", key, "MAXLEN", "~", CONTROL_ENTRIES, "*", ENTRY_FIELD, entry)
 
     def take_announcement(self, replies: Sequence[Reply]) -> None:
-        """Take in the reply to announcement(); raises the error that it may be."""
-        _raise_first(replies)
+        """Take in the reply to announcement(); raises the error that it may be.
+
+        Who has no right to write control may publish all the same: edges look for topics by themselves.
+        """
+        if not isinstance(replies[0], NoPermissionError):
+            _raise_first(replies)
 
     def owe_announcement(self, topic: str) -> None:
         """Remember that *topic* is registered and the edges were not told; the next setup tells them."""

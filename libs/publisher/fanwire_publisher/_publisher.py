@@ -10,8 +10,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from fanwire_protocol import JsonValue, Position
+from fanwire_protocol.orders import Operation
+from fanwire_publisher._control import Control
 from fanwire_publisher._delivery import Delivery
 from fanwire_publisher._errors import PublishFailed
+from fanwire_publisher._link import Link
 from fanwire_publisher._options import OptionFields, PublisherOptions
 from fanwire_publisher._outgoing import Details, Outgoing, for_channel, for_everyone, for_target
 from fanwire_publisher._record import Record, make_record
@@ -40,7 +43,9 @@ class Publisher:
         """Publish through *redis*, which must not retry by itself; `from_url` makes one that does not."""
         self._options = options or PublisherOptions()
         self._sources = sources or Sources()
-        self._delivery = Delivery(redis, self._options, self._sources)
+        self._link = Link(redis, self._options, self._sources)
+        self._delivery = Delivery(self._link, self._options, self._sources)
+        self._control = Control(self._link, self._options, self._sources)
 
     @classmethod
     def from_url(cls, url: str, *, sources: Sources | None = None, **options: Unpack[OptionFields]) -> Self:
@@ -139,9 +144,55 @@ class Publisher:
         """Publish one event to everyone of *tenant*; to everyone where it is None (`allow_system`)."""
         return await self._send(for_everyone(tenant, type, payload, **details))
 
+    async def revoke(
+        self,
+        tenant: str | None,
+        *,
+        user: str | None = None,
+        role: str | None = None,
+        token: str | None = None,
+        client: str | None = None,
+        channels: Sequence[str] | None = None,
+        until: int | None = None,
+    ) -> str:
+        """Revoke what was issued up to now to everybody for whom all conditions hold; returns the order's id.
+
+        Without *channels* connections close (4503) and these credentials are refused until *until*, in
+        milliseconds since the epoch (default: the edges' longest lifetime of a token). With them,
+        subscriptions to these channels and patterns end. Without a further condition it is the whole
+        tenant; None is every tenant (`allow_system`).
+        """
+        return await self._control.give(
+            Operation.REVOKE,
+            tenant,
+            user=user,
+            role=role,
+            token=token,
+            client=client,
+            channels=None if channels is None else tuple(channels),
+            until=until,
+        )
+
+    async def disconnect(
+        self,
+        tenant: str | None,
+        *,
+        user: str | None = None,
+        role: str | None = None,
+        token: str | None = None,
+        client: str | None = None,
+    ) -> str:
+        """Close the connections (4504) of everybody for whom all conditions hold; returns the order's id.
+
+        They may come back at once, but do not do so by themselves.
+        """
+        return await self._control.give(
+            Operation.DISCONNECT, tenant, user=user, role=role, token=token, client=client
+        )
+
     async def aclose(self) -> None:
         """Close the connections. What is still on its way fails; await it first."""
-        await self._delivery.aclose()
+        await self._link.aclose()
 
     async def __aenter__(self) -> Self:
         return self

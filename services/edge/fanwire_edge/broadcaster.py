@@ -10,9 +10,10 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
+from fanwire_edge.control import Control
 from fanwire_edge.core import answers
 from fanwire_edge.core.decoding import decode_entries
 from fanwire_edge.core.fanout import batches, reach, wanted
@@ -24,10 +25,9 @@ from fanwire_edge.edge import Edge
 from fanwire_edge.faults import report_fault, report_faulty
 from fanwire_edge.ports import Archive, Tail, TailLost
 from fanwire_edge.readback import remember_recent
-from fanwire_protocol.codec import InvalidData, decode_msgpack
 from fanwire_protocol.position import Position
 
-__all__ = ["Broadcaster", "tell_refused"]
+__all__ = ["Broadcaster"]
 
 # A read for more writes than this is worth another look for entries before the fan-out (DESIGN).
 SECOND_READ_WRITES = 64
@@ -42,13 +42,21 @@ class Broadcaster:
     """Tails one broker node for one edge."""
 
     def __init__(
-        self, edge: Edge, tail: Tail, archive: Archive, follower: Follower, topics: Topics, random: Random
+        self,
+        edge: Edge,
+        tail: Tail,
+        archive: Archive,
+        follower: Follower,
+        topics: Topics,
+        control: Control,
+        random: Random,
     ) -> None:
         self._edge = edge
         self._tail = tail
         self._archive = archive
         self._follower = follower
         self._topics = topics
+        self._control = control
         self._random = random
         # Whether the duplicates of the present broker's log are known.
         self._is_remembered = True
@@ -89,6 +97,8 @@ class Broadcaster:
         infos = await self._tail.inspect(follower.streams)
         losses = follower.adopt(identity, infos)
         if losses:
+            # Orders may be gone with the events.
+            self._edge.revocations.is_known = False
             logger.warning("broker_identity_changed", extra={"streams": len(losses)})
             await self._deliver(self._logged(self._gap(loss) for loss in losses if loss.stream != CONTROL))
         # Whether anything was read since the broker was lost last.
@@ -102,6 +112,9 @@ class Broadcaster:
             await self._remember(infos)
             self._is_remembered = True
         await self._follow_new(from_start=not is_first)
+        # Behind the look at the streams' ends: an order is in the hash before it is in the stream.
+        if not self._edge.revocations.is_known:
+            await self._control.load()
         logger.info("broker_reading", extra={"broker": identity[:8], "streams": len(follower.streams)})
 
     async def _follow_new(self, *, from_start: bool) -> None:
@@ -160,10 +173,12 @@ class Broadcaster:
             found = follower.receive(stream, reply.entries.get(stream, ()), infos.get(stream))
             if isinstance(found, Loss):
                 logger.warning("log_trimmed", extra={"topic": stream.topic, "from": str(found.start)})
-                if stream != CONTROL:
+                if stream == CONTROL:
+                    await self._control.load()
+                else:
                     records.append(self._gap(found))
             elif stream == CONTROL:
-                self._take_control(found)
+                await self._control.take(found)
             else:
                 records.extend(self._records(stream, before, found))
         return self._logged(records)
@@ -190,16 +205,6 @@ class Broadcaster:
         for entry_id, reason in found.invalid:
             report_fault(self._edge, stream, entry_id, reason)
         return found.records
-
-    def _take_control(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            try:
-                order = decode_msgpack(entry.data or b"")
-            except InvalidData as problem:
-                logger.warning("control_invalid", extra={"entry": entry.id, "reason": str(problem)})
-                continue
-            if isinstance(order, dict) and order.get("op") == "topic":
-                tell_refused(self._topics.found([str(order.get("topic"))]))
 
     async def _deliver(self, records: Sequence[Record]) -> None:
         """Write *records* out; may suspend between connections, during which everything else waits."""
@@ -234,10 +239,3 @@ class Broadcaster:
         for record in records:
             if not record.is_gap:
                 self._edge.tally.observe_latency(now_ms - record.order[0])
-
-
-def tell_refused(topics: Collection[str]) -> None:
-    """Log that *topics* are not read, because there are more than the edge may read."""
-    if topics:
-        fields = {"topics": sorted(topics)[:10], "count": len(topics), "setting": "broker.max_topics"}
-        logger.warning("topics_refused", extra=fields)

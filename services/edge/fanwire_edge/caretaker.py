@@ -18,6 +18,9 @@ from fanwire_edge.heartbeat import Heartbeat
 
 __all__ = ["Caretaker"]
 
+# Sockets aborted between two looks at everything else.
+AT_ONCE = 32
+
 
 class Caretaker:
     """Looks after the connections of *edge* at every tick of *heartbeat*."""
@@ -41,8 +44,10 @@ class Caretaker:
             await self._heartbeat.next_tick()
             await self._heartbeat.beat()
             await self._edge.settled()
-            self.sweep(asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            self.sweep(now)
             report_faulty(self._edge)
+            await self._cut_off_dawdlers(now)
 
     def _keep_to_budget(self) -> None:
         """Cut the furthest behind while transports hold too much; nobody may come until that is gone."""
@@ -59,19 +64,26 @@ class Caretaker:
         edge.is_overdrawn = edge.buffered_bytes > budget_bytes
 
     def sweep(self, now: float) -> None:
-        """Cut who is too slow, abort who does not finish closing or opening."""
+        """Cut who is too slow, abort who does not finish closing."""
         edge = self._edge
         for connection in edge.slow_connections(now):
             edge.tally.cuts["slow"] += 1
             connection.cut("it reads too slowly")
         self._keep_to_budget()
+        edge.throttle.sweep(now)
         for connection in [each for each, deadline in edge.closing.items() if now >= deadline]:
             connection.abort()
         # Their patience may be over.
         for connection in edge.undecided:
             edge.pump.schedule(connection)
+
+    async def _cut_off_dawdlers(self, now: float) -> None:
+        """Abort who does not finish its request: thousands may have come together, and others want a turn."""
         present = {handler: self._first_seen.get(handler, now) for handler in self._half_open()}
         self._first_seen = present
-        for handler, since in present.items():
-            if now - since >= self._upgrade_seconds and handler.transport is not None:
+        late = [handler for handler, since in present.items() if now - since >= self._upgrade_seconds]
+        for index, handler in enumerate(late):
+            if index % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if handler.transport is not None:
                 handler.transport.abort()

@@ -15,18 +15,16 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from fanwire_edge.auth_check import check_auth
+from fanwire_edge.auth_settings import JwtSettings
 from fanwire_edge.core.policy import InvalidPolicy, Policies, Policy
-from fanwire_edge.settings import AuthSettings, EdgeSettings, JwtSettings, Settings
-from fanwire_protocol.channels import is_segment
+from fanwire_edge.settings import EdgeSettings, Settings
 from fanwire_protocol.settings import SettingError, load_settings
 
 __all__ = ["Settings", "check", "document_of", "load", "merge"]
 
-KNOWN_SOURCES = ("subprotocol", "authorization", "query", "cookie", "api_key", "in_band")
-IMPLEMENTED_SOURCES = ("subprotocol", "authorization")
 # Programs that may share the file and the environment with an edge.
 _OTHER_PROGRAMS = frozenset({"api", "client", "dev", "publisher"})
-_HTTP_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _PATH = re.compile(r"(/[A-Za-z0-9_.~-]+)+", re.ASCII)
 
 
@@ -73,8 +71,7 @@ def _given(section: Mapping[str, Any]) -> dict[str, Any]:
 def check(settings: Settings) -> None:
     """Refuse what single settings cannot see: combinations that do not work, or not in this version."""
     _check_edge(settings.edge)
-    _check_auth(settings.auth)
-    _check_jwt(settings.auth.jwt)
+    check_auth(settings)
     heartbeat, delivery = settings.heartbeat, settings.delivery
     if heartbeat.timeout <= heartbeat.interval:
         raise SettingError(
@@ -89,6 +86,10 @@ def check(settings: Settings) -> None:
         raise SettingError(
             f"delivery.max_behind_bytes: {delivery.max_behind_bytes} is below delivery.high_water_bytes; "
             f"for example {delivery.high_water_bytes * 4}"
+        )
+    if settings.audit.target == "file" and not settings.audit.path:
+        raise SettingError(
+            "audit.path: is not set, and audit.target is file; for example /var/log/fanwire/audit.jsonl"
         )
     if delivery.max_buffered_bytes < delivery.high_water_bytes:
         raise SettingError(
@@ -113,45 +114,6 @@ def _check_edge(edge: EdgeSettings) -> None:
         raise SettingError(
             f"edge.ops_port: {edge.port} is edge.port too; for example {edge.port % 65_535 + 1}"
         )
-
-
-def _check_auth(auth: AuthSettings) -> None:
-    example = f'for example ["{IMPLEMENTED_SOURCES[0]}", "{IMPLEMENTED_SOURCES[1]}"]'
-    if not auth.sources:
-        raise SettingError(f"auth.sources: is empty, and an unauthenticated edge does not start; {example}")
-    for source in auth.sources:
-        if source not in KNOWN_SOURCES:
-            raise SettingError(f"auth.sources: {source!r} is no source of credentials; {example}")
-        if source not in IMPLEMENTED_SOURCES:
-            raise SettingError(f"auth.sources: {source!r} is not available in this version; {example}")
-    if auth.default_tenant is not None and not is_segment(auth.default_tenant):
-        raise SettingError(f"auth.default_tenant: {auth.default_tenant!r} is no tenant; for example acme")
-    for name, example in (("header", "Authorization"), ("header_prefix", "Bearer")):
-        if not _HTTP_TOKEN.fullmatch(getattr(auth, name)):
-            raise SettingError(
-                f"auth.{name}: {getattr(auth, name)!r} is no HTTP token; for example {example}"
-            )
-    for claim in fields(auth.claims):
-        if not getattr(auth.claims, claim.name):
-            example = claim.metadata["example"]
-            raise SettingError(f"auth.claims.{claim.name}: is empty; for example {example}")
-
-
-def _check_jwt(jwt: JwtSettings) -> None:
-    keys = ("secret", "secret_file", "public_key", "public_key_file")
-    given = [name for name in keys if getattr(jwt, name) is not None]
-    if not given:
-        raise SettingError(
-            "auth.jwt: has no key, and an unauthenticated edge does not start; set FANWIRE_AUTH__JWT__SECRET "
-            "to the output of `openssl rand -hex 32`, or FANWIRE_AUTH__JWT__PUBLIC_KEY_FILE to a PEM file"
-        )
-    if len(given) > 1:
-        raise SettingError(
-            f"auth.jwt: {' and '.join(given)} are set together; keep one, for example {given[0]}"
-        )
-    for name in ("issuer", "audience"):
-        if getattr(jwt, name) == "":
-            raise SettingError(f"auth.jwt.{name}: is empty; leave it out, or name the one that tokens carry")
 
 
 def _refuse_unknown_sections(document: Mapping[str, Any], variables: Mapping[str, str]) -> None:

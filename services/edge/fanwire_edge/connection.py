@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Collection
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType
@@ -20,8 +19,9 @@ from fanwire_edge.catchup import fall_behind, take_turn
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.coverage import Coverage
-from fanwire_edge.core.desk import Session
 from fanwire_edge.core.hub import NO_NUMBER, Lag, Sink
+from fanwire_edge.core.session import Session
+from fanwire_edge.core.state import State
 from fanwire_edge.core.tally import ABNORMAL, close_reason
 from fanwire_edge.core.websocket import close_frame
 from fanwire_edge.edge import Edge
@@ -38,15 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "State"]
 
 logger = logging.getLogger("fanwire.connection")
-
-
-class State(Enum):
-    """The life of a connection: opening (not joined yet), open, closing (a CLOSE frame is out), closed."""
-
-    OPENING = "opening"
-    OPEN = "open"
-    CLOSING = "closing"
-    CLOSED = "closed"
 
 
 def _discard(_: bytes) -> None:
@@ -77,6 +68,7 @@ class Connection(asyncio.Protocol):
         "session",
         "slot",
         "state",
+        "tried",
         "write",
     )
 
@@ -95,6 +87,8 @@ class Connection(asyncio.Protocol):
         self.expires_tick = expires_tick
         self._inbound: Inbound | None = None
         self.inbox: deque[str | bytes | Probe] | None = None
+        # The command that waits for what it asks for, and has been counted.
+        self.tried: str | bytes | None = None
         self.is_unread = False
         self.is_paused = False
         self.keys: Collection[str] = ()
@@ -152,7 +146,7 @@ class Connection(asyncio.Protocol):
                 self._answer_close(message.data)
 
     def _take(self, message: str | bytes | Probe) -> None:
-        if self.state in (State.OPENING, State.OPEN):
+        if self.state.is_alive:
             take_message(self._edge, self, message)
 
     def fail(self, problem: BaseException) -> None:
@@ -168,8 +162,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def may_answer(self) -> bool:
-        """Whether it is open and its peer reads."""
-        return self.state is State.OPEN and not self.is_paused
+        """Whether its commands are carried out and its peer reads."""
+        return self.state.is_served and not self.is_paused
 
     @property
     def is_replaying(self) -> bool:
@@ -184,7 +178,7 @@ class Connection(asyncio.Protocol):
 
     def read_on(self) -> None:
         """Read what the peer sends again."""
-        if self.is_unread and self.state is State.OPEN:
+        if self.is_unread and self.state.is_alive:
             self.is_unread = False
             self.seen_tick = self._edge.wheel.tick
             self._transport.resume_reading()
@@ -244,7 +238,7 @@ class Connection(asyncio.Protocol):
 
     def close(self, code: CloseCode, reason: str, *, retry_after_ms: int = 0) -> None:
         """Announce the end and send CLOSE; whoever does not answer in time is aborted by the sweep."""
-        if self.state not in (State.OPENING, State.OPEN):
+        if not self.state.is_alive:
             return
         farewell = answers.disconnect(
             code, reason, reconnect=may_reconnect(code), retry_after_ms=retry_after_ms
@@ -254,7 +248,7 @@ class Connection(asyncio.Protocol):
 
     def _answer_close(self, code: int) -> None:
         """Complete the closing handshake, whichever side began it (RFC 6455 section 5.5.1)."""
-        if self.state in (State.OPENING, State.OPEN):
+        if self.state.is_alive:
             self._leave(code or 1005, close_frame(code or CloseCode.NORMAL, ""))
         self._transport.close()
 
@@ -275,9 +269,11 @@ class Connection(asyncio.Protocol):
         edge.undecided.discard(self)
         edge.ahead.discard(self)
         edge.history.forget(self)
+        edge.errands.end(self)
+        edge.permissions.forget(self)
         self.asking = None
         self.opening = None
-        self.inbox = None
+        self.inbox = self.tried = None
         self.write = _discard
         self.number = NO_NUMBER
 
@@ -293,7 +289,9 @@ class Connection(asyncio.Protocol):
         if self._inbound is not None:
             self._inbound.release()
         edge.remove(self)
-        edge.tally.connections_closed[close_reason(self.close_code)] += 1
+        reason = close_reason(self.close_code)
+        edge.tally.connections_closed[reason] += 1
+        edge.audit.closed(self, self.close_code, reason)
         self._report_end()
 
     def _report_end(self) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from random import Random
 
-from fanwire_edge.connection import Connection, State
+from fanwire_edge.connection import Connection
 from fanwire_edge.core.drain import DrainLimits, retry_after_ms
 from fanwire_edge.edge import Edge
 from fanwire_protocol.codes import CloseCode
@@ -115,7 +115,7 @@ class Drain:
 
     def _waiting(self) -> list[Connection]:
         """Return the connections that have not been told to go."""
-        return [each for each in self._edge.connections if each.state in (State.OPENING, State.OPEN)]
+        return [each for each in self._edge.connections if each.state.is_alive]
 
 
 def say_goodbye(edge: Edge, connection: Connection, random: Random) -> None:

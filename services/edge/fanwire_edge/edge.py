@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fanwire_edge.audit import Audit
 from fanwire_edge.core.answers import Answer, Greeting
+from fanwire_edge.core.delivery import DeliveryLimits
 from fanwire_edge.core.desk import Desk, Place
 from fanwire_edge.core.duplicates import Duplicates
 from fanwire_edge.core.hub import Hub
@@ -19,12 +21,17 @@ from fanwire_edge.core.pages import Pages
 from fanwire_edge.core.policy import Policies, Policy
 from fanwire_edge.core.record import Record
 from fanwire_edge.core.resume import Resumption, resume
-from fanwire_edge.core.standpoint import Standpoint, Standpoints
+from fanwire_edge.core.revocations import Revocations
+from fanwire_edge.core.standpoint import NOWHERE, Standpoint, Standpoints
 from fanwire_edge.core.stream import CONTROL, Stream
 from fanwire_edge.core.tally import Gauges, Tally
+from fanwire_edge.core.throttle import Throttle
 from fanwire_edge.core.wheel import Wheel
+from fanwire_edge.errands import Errands
+from fanwire_edge.guard import Guard
 from fanwire_edge.history import History
 from fanwire_edge.intake import Intake
+from fanwire_edge.permissions import PermissionLimits, Permissions
 from fanwire_edge.pump import Pump
 from fanwire_protocol.commands import Since
 from fanwire_protocol.event import uuid7
@@ -32,27 +39,11 @@ from fanwire_protocol.frames import Frame
 from fanwire_protocol.position import Position
 
 if TYPE_CHECKING:
+    from fanwire_edge.anteroom import Anteroom
     from fanwire_edge.connection import Connection
+    from fanwire_edge.refresh import Refresher
 
 __all__ = ["DeliveryLimits", "Edge", "Store"]
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryLimits:
-    """When a connection is behind (bytes in its transport), and when it is cut (bytes due, seconds).
-
-    `max_behind_entries` is by how many entries it may be behind before the oldest are dropped,
-    `max_buffered_bytes` what all transports together may hold.
-    """
-
-    high_water_bytes: int
-    max_behind_bytes: int
-    stall_seconds: float
-    close_seconds: float = 2.0
-    resume_seconds: float = 10.0
-    catch_up_seconds: float = 180.0
-    max_behind_entries: int = 1000
-    max_buffered_bytes: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +63,16 @@ class Edge:
     `faulty` are records whose event was found to break a rule when somebody was to get it.
     """
 
+    partitions = 1
+    write_seq = 0
+    is_reading = False
+    is_draining = False
+    # Whether clients are refused because too much waits for those that do not read.
+    is_overdrawn = False
+    # Who answers `authenticate`; nobody where clients are not to be authenticated here.
+    anteroom: Anteroom | None = None
+    refresher: Refresher | None = None
+
     def __init__(
         self,
         store: Store,
@@ -87,14 +88,17 @@ class Edge:
         self.limits = limits
         self.policies = policies
         self.tally = Tally()
+        self.audit = Audit(None, self.tally)
+        self.throttle: Throttle[Connection] = Throttle()
+        self.guard = Guard(self)
         self.greeting = greeting
-        self.partitions = 1
         self.pacing = Pacing(0)
+        self.revocations = Revocations(86_400)
+        self.permissions = Permissions(self, PermissionLimits())
         self.positions: Mapping[Stream, Position] = {}
         self._standpoints = Standpoints()
         self.faulty: list[Record] = []
         self.intake = Intake()
-        self.write_seq = 0
         self.connections: set[Connection] = set()
         self.behind: set[Connection] = set()
         self.closing: dict[Connection, float] = {}
@@ -104,12 +108,9 @@ class Edge:
         self._idle = asyncio.Event()
         self._idle.set()
         self.pump = Pump(lambda: self.is_delivering)
+        self.errands = Errands(self.pump)
         self.history = History(store.pages, self.pump, self._broker)
-        # Whether clients are refused because too much waits for those that do not read.
-        self.is_overdrawn = False
-        self.is_reading = False
         self.read_at = time.monotonic()
-        self.is_draining = False
         self._deserted = asyncio.Event()
 
     def _broker(self) -> str:
@@ -118,7 +119,7 @@ class Edge:
     @property
     def is_ready(self) -> bool:
         """Whether everything published from now on is delivered to those who connect now."""
-        return self.is_reading and not self.is_draining
+        return self.is_reading and self.revocations.is_known and not self.is_draining
 
     def stamped(self, answer: Answer) -> Frame:
         """Return a frame of the server's own, stamped with the clock and a new id."""
@@ -139,6 +140,8 @@ class Edge:
 
     def standpoint_of(self, connection: Connection) -> Standpoint:
         """Return where *connection* stands: what was put on its wire of every stream that can feed it."""
+        if not connection.session.is_authenticated:
+            return NOWHERE
         if connection.lag is None:
             return self._standpoints.of(self.positions, connection.session.principal.tenant, self.partitions)
         places = connection.lag.places
@@ -182,6 +185,8 @@ class Edge:
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
         self.closing.pop(connection, None)
+        self.throttle.forget(connection)
+        self.guard.leave(connection.session.client_id)
         self.connections.discard(connection)
         if self.is_draining and not self.connections:
             self._deserted.set()

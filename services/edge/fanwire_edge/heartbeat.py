@@ -55,8 +55,13 @@ class Heartbeat:
         """Do what is due since the last time; nothing is written in the middle of a delivery."""
         edge = self._edge
         turn = edge.wheel.turn(self._now() - edge.wheel.time)
+        # Whoever shows another token meanwhile neither has expired nor will.
         async for connection in self._between_deliveries(turn.expired):
-            connection.close(CloseCode.TOKEN_EXPIRED, "the token has expired")
+            if edge.wheel.is_expired(connection):
+                self._end(connection)
+        async for connection in self._between_deliveries(turn.expiring):
+            if edge.wheel.is_expiring(connection):
+                self._warn(connection)
         async for connection in self._between_deliveries(turn.silent):
             if connection.is_unread:
                 # Its signs of life wait in its socket until we read again.
@@ -69,6 +74,17 @@ class Heartbeat:
             # Who has not even read what was sent before is asked nothing.
             if connection.may_answer:
                 connection.write(PING + self._told(connection) if self._is_json else PING)
+
+    def _end(self, connection: Connection) -> None:
+        if connection.session.is_authenticated:
+            connection.close(CloseCode.TOKEN_EXPIRED, "the token has expired")
+        else:
+            connection.close(CloseCode.UNAUTHENTICATED, "no token came in time")
+
+    def _warn(self, connection: Connection) -> None:
+        expires_at = connection.session.principal.expires_at
+        if expires_at is not None:
+            connection.send(answers.token_expiring(expires_at))
 
     def _now(self) -> int:
         return tick_at(time.monotonic(), self.tick_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ from aiohttp import web
 from fanwire_edge.settings import DeliverySettings
 from fanwire_protocol.settings import SettingError
 
-__all__ = ["bound", "port_of", "reserved", "serve", "tune"]
+__all__ = ["bound", "most_half_open", "port_of", "reserved", "serve", "tune"]
 
 BACKLOG = 4096
+# More than a storm brings before its requests are read.
+MOST_HALF_OPEN = 16_384
 # How long the kernel offers bytes to a peer that takes none. One that may catch up at its own pace takes
 # them in large steps, a minute apart at a kilobyte a second.
 USER_TIMEOUT_MS = 30_000
@@ -60,6 +63,12 @@ def tune(listener: socket.socket, delivery: DeliverySettings) -> None:
         is_patient = not all(rule.lower().rstrip().endswith("disconnect") for rule in rules)
         timeout_ms = PATIENT_USER_TIMEOUT_MS if is_patient else USER_TIMEOUT_MS
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+
+def most_half_open() -> int:
+    """Return on how many sockets nothing needs to be said yet: at most half of the files that may be open."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_HALF_OPEN if allowed < 0 else max(1, min(MOST_HALF_OPEN, allowed // 2))
 
 
 async def serve(runner: web.AppRunner, listener: socket.socket) -> None:

@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from fanwire_edge.catchup import begin_replay
+from fanwire_edge.core.authorization import Decide
+from fanwire_edge.core.decision import Decision
 from fanwire_edge.core.resume import Resumption
+from fanwire_edge.core.state import State
 from fanwire_edge.core.websocket import pong_frame
 from fanwire_edge.edge import Edge
+from fanwire_edge.throttling import admits, admits_probe
+from fanwire_protocol.channels import Channel
 from fanwire_protocol.codec import Encoding
 from fanwire_protocol.codes import CloseCode
 from fanwire_protocol.commands import (
+    Authenticate,
     Command,
     InvalidCommand,
     Ping,
@@ -107,40 +113,89 @@ def _wait(edge: Edge, connection: Connection, message: _Message) -> None:
 
 
 def _carry_out(edge: Edge, connection: Connection, message: _Message) -> bool:
-    """Carry out one message; False where it has to wait for what it asks for."""
+    """Carry out one message; False where it has to wait for what it asks for. It counts once, however often
+    it is tried."""
     if isinstance(message, Probe):
-        connection.write(pong_frame(message.payload))
+        if admits_probe(edge, connection):
+            connection.write(pong_frame(message.payload))
         return True
-    session = connection.session
     try:
         command = decode_command(message, connection.dialect.encoding)
     except InvalidCommand as mistake:
-        edge.tally.commands += 1
-        connection.send(edge.desk.refuse(session, mistake))
+        if admits(edge, connection, mistake):
+            edge.tally.commands += 1
+            connection.send(edge.desk.refuse(connection.session, mistake))
+            _end_the_exhausted(edge, connection)
+        return True
+    if connection.tried is not message and not admits(edge, connection, command):
+        return True
+    is_done = _attempt(edge, connection, command)
+    if not is_done:
+        connection.tried = message
+    elif connection.tried is message:
+        connection.tried = None
+    return is_done
+
+
+def _attempt(edge: Edge, connection: Connection, command: Command) -> bool:
+    if edge.anteroom is not None and connection.state is State.ANTEROOM:
+        is_done = edge.anteroom.attempt(connection, command)
+    elif edge.refresher is not None and isinstance(command, Authenticate):
+        is_done = edge.refresher.attempt(connection, command)
+    elif isinstance(command, Subscribe):
+        return _subscribe(edge, connection, command)
     else:
-        resumption = None
-        if isinstance(command, Subscribe) and command.since is not None:
-            resumption = resumption_of(edge, connection, command.since)
-            if resumption is None:
-                return False
-        edge.tally.commands += 1
-        _answer(edge, connection, command, resumption)
-    if edge.desk.is_exhausted(session):
-        connection.close(CloseCode.PROTOCOL_ERROR, "too many mistakes in a row")
+        _answer(edge, connection, command, None, _nothing_is)
+        return True
+    edge.tally.commands += is_done
+    return is_done
+
+
+def _subscribe(edge: Edge, connection: Connection, command: Subscribe) -> bool:
+    """Subscribe where it is known what is permitted, and what the positions prove; else tell to wait."""
+    decide = edge.permissions.verdict(connection, command.channels)
+    if decide is None:
+        return False
+    resumption = None
+    if command.since is not None:
+        resumption = resumption_of(edge, connection, command.since)
+        if resumption is None:
+            return False
+    _answer(edge, connection, command, resumption, decide)
+    edge.permissions.settle(connection)
     return True
 
 
-def _answer(edge: Edge, connection: Connection, command: Command, resumption: Resumption | None) -> None:
+def _nothing_is(_: Channel) -> Decision:
+    return Decision.FORBIDDEN
+
+
+def _end_the_exhausted(edge: Edge, connection: Connection) -> None:
+    if edge.desk.is_exhausted(connection.session):
+        connection.close(CloseCode.PROTOCOL_ERROR, "too many mistakes in a row")
+
+
+def _answer(
+    edge: Edge, connection: Connection, command: Command, resumption: Resumption | None, decide: Decide
+) -> None:
+    edge.tally.commands += 1
     outcome = edge.desk.carry_out(
-        connection, connection.session, command, lambda: edge.place_of(connection, resumption)
+        connection,
+        connection.session,
+        command,
+        lambda: edge.place_of(connection, resumption),
+        decide,
     )
     if outcome.begun:
         connection.coverage.begin(outcome.begun, edge.places_to_keep(connection))
     connection.coverage.end(outcome.ended)
     for answer in outcome.answers:
         connection.send(answer)
+    if edge.audit.is_on and isinstance(command, Subscribe):
+        edge.audit.refused(connection, outcome.answers)
     if resumption is not None and outcome.accepted:
         begin_replay(edge, connection, resumption, outcome.accepted, outcome.begun)
+    _end_the_exhausted(edge, connection)
 
 
 def _is_ping(message: _Message) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,87 +10,82 @@ from random import Random
 
 from aiohttp import web
 
-from fanwire_edge.catchup import begin_replay
-from fanwire_edge.connection import Connection, State
-from fanwire_edge.core import answers
-from fanwire_edge.core.answers import Answer
+from fanwire_edge.arrival import Arrival, Entrance
+from fanwire_edge.audit import Visitor
+from fanwire_edge.authenticator import Authenticator
+from fanwire_edge.connection import Connection
+from fanwire_edge.core.address import parse_network
 from fanwire_edge.core.bucket import TokenBucket
-from fanwire_edge.core.desk import Session
-from fanwire_edge.core.dialect import SUBPROTOCOLS, Dialects
-from fanwire_edge.core.principal import InvalidToken, Principal, count_unjoined_roles, server_joined
-from fanwire_edge.core.record import gap_key
-from fanwire_edge.core.resume import Resumption
+from fanwire_edge.core.dialect import Dialects
+from fanwire_edge.core.session import Session
+from fanwire_edge.core.state import State
 from fanwire_edge.drain import say_goodbye
 from fanwire_edge.edge import Edge
-from fanwire_edge.ports import Verifier
-from fanwire_edge.reception import resumption_of
-from fanwire_edge.takeover import accept_key, is_upgrade, take_over
+from fanwire_edge.entrypoints import Entrypoints, load_entrypoints
+from fanwire_edge.gatekeeper import Gatekeeper, GateSettings, Guest
+from fanwire_edge.joining import expires_tick, join
+from fanwire_edge.refusal import Refused, close_code_of, is_closable, refuse, report
+from fanwire_edge.settings import Settings
+from fanwire_edge.upgrade import Upgrade, upgrade_of
 from fanwire_protocol.codes import HandshakeError
-from fanwire_protocol.commands import Since
-from fanwire_protocol.handshake import Offer, bearer_of, parse_offer
-from fanwire_protocol.keys import DIRECT_TOPIC, partition_of
-from fanwire_protocol.position import InvalidPosition, parse_offset
 
-__all__ = ["Door", "DoorSettings"]
-
-# Those who are refused together are asked to come back at different times.
-MAX_RETRY_AFTER_SECONDS = 5
-
-logger = logging.getLogger("fanwire.door")
+__all__ = ["Door", "DoorSettings", "build_door"]
 
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
     """How the door opens.
 
-    `tick_seconds` is the length of a tick of the edge's wheel, `dialects` what those who come in may speak.
+    `tick_seconds` is the length of a tick of the edge's wheel, `dialects` what those who come in may speak,
+    `reject` how refusals are told (`http`, `close`).
     """
 
-    sources: tuple[str, ...]
-    header: str
-    header_prefix: str
     plain_get_status: int
-    max_connections: int
     high_water_bytes: int
     tick_seconds: float
     dialects: Dialects
-
-
-class Refused(Exception):
-    """The upgrade is refused; the text goes to the client, who need not come back within `wait_seconds`."""
-
-    def __init__(self, code: HandshakeError, message: str, wait_seconds: float = 0.0) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.wait_seconds = wait_seconds
+    reject: str = "http"
 
 
 class Door:
-    """Checks an upgrade and turns it into a Connection of *edge*."""
+    """Turns an upgrade into a Connection of *edge*, where *gatekeeper* lets it."""
 
     def __init__(
         self,
         edge: Edge,
-        verifier: Verifier,
+        gatekeeper: Gatekeeper,
+        entrypoints: Entrypoints,
         settings: DoorSettings,
-        admission: TokenBucket,
         random: Random,
     ) -> None:
         self._edge = edge
-        self._verifier = verifier
+        self._gatekeeper = gatekeeper
+        self._entrypoints = entrypoints
         self._settings = settings
-        self._admission = admission
         self._random = random
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """Where it is to be reached."""
+        return self._entrypoints.paths
 
     async def open(self, request: web.Request) -> web.StreamResponse:
         """Answer one request for a WebSocket."""
         tally = self._edge.tally
         try:
-            response = await self._open(request)
+            upgrade = upgrade_of(request, self._entrypoints)
+            try:
+                guest = await self._gatekeeper.receive(upgrade)
+            except Refused as refusal:
+                self._note(request, refusal)
+                if not self._is_told_by_close(upgrade, refusal):
+                    raise
+                return await self._turn_away(upgrade, refusal)
+            response = await self._let_in(upgrade, guest)
         except Refused as refusal:
             tally.handshakes[refusal.code.value] += 1
-            return self._refuse(request, refusal)
+            refusal.spread(self._random)
+            return refuse(request, refusal, self._settings.plain_get_status)
         except ConnectionError:
             # The peer left meanwhile; that is no fault of ours, and nobody reads the answer.
             tally.handshakes["abandoned"] += 1
@@ -101,147 +93,91 @@ class Door:
         tally.handshakes["accepted"] += 1
         return response
 
-    async def _open(self, request: web.Request) -> web.StreamResponse:
-        if not is_upgrade(request):
-            raise Refused(HandshakeError.UPGRADE_REQUIRED, "WebSocket upgrade required")
-        accept = accept_key(request)
-        if accept is None:
-            raise Refused(HandshakeError.BAD_REQUEST, "the upgrade breaks RFC 6455 section 4.2.1")
-        self._refuse_when_unable()
-        self._admit()
-        offer = parse_offer(request.headers.getall("Sec-WebSocket-Protocol", []))
-        if offer.versions and not set(SUBPROTOCOLS).intersection(offer.versions):
-            raise Refused(HandshakeError.BAD_REQUEST, f"this edge speaks {' and '.join(SUBPROTOCOLS)} only")
-        principal = await self._authenticate(request, offer)
-        since = _since(request)
-        self._refuse_when_draining()
-        subprotocol, dialects = offer.choose(SUBPROTOCOLS), self._settings.dialects
-        extension = dialects.extension(request.headers.getall("Sec-WebSocket-Extensions", []))
-        response, transport, rest = await take_over(request, accept, subprotocol, extension)
-        transport.set_write_buffer_limits(
-            high=self._settings.high_water_bytes, low=self._settings.high_water_bytes // 4
-        )
-        session = Session(str(uuid.uuid4()), principal)
-        dialect = dialects.of(subprotocol, extension)
-        connection = Connection(self._edge, session, transport, self._expires_tick(principal), dialect)
-        transport.set_protocol(connection)
-        if rest:
-            connection.data_received(rest)
+    # Refusals
+
+    def _note(self, request: web.Request, refusal: Refused) -> None:
+        report(refusal)
+        audit = self._edge.audit
+        if audit.is_on:
+            visitor, who = self._visitor(request), refusal.principal
+            audit.denied("handshake", refusal.code, refusal.message, visitor=visitor, principal=who)
+
+    def _visitor(self, request: web.Request, arrival: Arrival | None = None) -> Visitor:
+        values = arrival.entry.values if arrival and arrival.entry else request.match_info
+        session = next(iter(values.values()), None)
+        return Visitor(self._gatekeeper.address_of(request), request.headers.get("Origin"), session)
+
+    def _is_told_by_close(self, upgrade: Upgrade, refusal: Refused) -> bool:
+        """Tell whether *refusal* is told after the upgrade; not where there is no place even for that."""
+        is_wanted = is_closable(refusal) and upgrade.is_refused_by_close(self._settings.reject)
+        return is_wanted and not self._gatekeeper.is_full
+
+    async def _turn_away(self, upgrade: Upgrade, refusal: Refused) -> web.StreamResponse:
+        """Accept the upgrade for the client to see a close code, and join nothing."""
+        refusal.spread(self._random)
+        response, connection = await self._connect(upgrade, Session(str(uuid.uuid4()), None))
+        connection.close(close_code_of(refusal), refusal.message, retry_after_ms=refusal.wait_ms)
+        self._edge.tally.handshakes[refusal.code.value] += 1
+        return response
+
+    # Welcome
+
+    async def _let_in(self, upgrade: Upgrade, guest: Guest) -> web.StreamResponse:
+        edge, session = self._edge, guest.session
+        try:
+            response, connection = await self._connect(upgrade, session)
+        except BaseException:
+            edge.guard.leave(session.client_id)
+            raise
+        if edge.audit.is_on:
+            edge.audit.arrived(connection, self._visitor(upgrade.request, guest.arrival))
         # A connection joins between two deliveries; commands that came before that wait for it.
-        await self._edge.settled()
-        if self._edge.is_draining:
+        await edge.settled()
+        if edge.is_draining:
             # It came too late for the goodbyes that are under way.
-            say_goodbye(self._edge, connection, self._random)
+            say_goodbye(edge, connection, self._random)
         elif connection.state is State.OPENING:
-            connection.opening = partial(self._join, connection, since)
-            connection.opening()
+            self._lead_on(connection, guest)
         return response
 
-    def _refuse_when_draining(self) -> None:
-        if self._edge.is_draining:
-            raise Refused(HandshakeError.DRAINING, "the edge is shutting down; another one will answer")
-
-    def _admit(self) -> None:
-        """Refuse what a storm brings beyond the pace of admission, before a signature is looked at."""
-        wait_seconds = self._admission.take(time.monotonic())
-        if wait_seconds is not None:
-            raise Refused(HandshakeError.OVERLOADED, "too many clients come at once; try later", wait_seconds)
-
-    def _refuse_when_unable(self) -> None:
-        edge = self._edge
-        self._refuse_when_draining()
-        if not edge.positions:
-            raise Refused(HandshakeError.UNAVAILABLE, "the edge has not reached its broker yet")
-        if len(edge.connections) >= self._settings.max_connections:
-            raise Refused(HandshakeError.OVERLOADED, "the edge has all the connections it may hold")
-        if edge.is_overdrawn:
-            raise Refused(HandshakeError.OVERLOADED, "too much waits here for clients that do not read")
-
-    async def _authenticate(self, request: web.Request, offer: Offer) -> Principal:
-        """Verify the credential of the first source that carries one."""
-        settings = self._settings
-        for source in settings.sources:
-            match source:
-                case "subprotocol":
-                    token = offer.token
-                case _:
-                    token = bearer_of(request.headers.get(settings.header), settings.header_prefix)
-            if token is not None:
-                try:
-                    return await self._verifier.verify(token)
-                except InvalidToken as problem:
-                    raise Refused(HandshakeError.UNAUTHENTICATED, problem.reason) from problem
-        raise Refused(HandshakeError.UNAUTHENTICATED, "no credential; see PROTOCOL §2 for where to put one")
-
-    def _join(self, connection: Connection, since: Since) -> None:
-        """Put *connection* on the server's channels and greet it, all at one place in the log.
-
-        Where *since* has to be looked up, nothing happens; the connection's next turn tries again.
-        """
-        edge, session = self._edge, connection.session
-        resumption = resumption_of(edge, connection, since) if since else None
-        if since and resumption is None:
+    def _lead_on(self, connection: Connection, guest: Guest) -> None:
+        edge, arrival = self._edge, guest.arrival
+        if guest.room is None:
+            assert edge.anteroom is not None
+            edge.anteroom.receive(connection, Entrance(edge, connection, arrival))
             return
-        principal = session.principal
-        channels = server_joined(principal, session.client_id)
-        for channel in channels:
-            edge.hub.subscribe(connection, channel)
-        edge.hub.subscribe(connection, gap_key(partition_of(DIRECT_TOPIC, principal.tenant, edge.partitions)))
-        edge.wheel.add(connection)
-        edge.tally.roles_unjoined += count_unjoined_roles(principal)
-        fields = {"client_id": session.client_id, "user": principal.user, "tenant": principal.tenant}
-        logger.info("connection_opened", extra=fields)
-        connection.open(self._greeting(connection, channels, resumption))
-        if resumption is not None:
-            for gap in edge.desk.gaps(resumption):
-                connection.send(gap)
-            begin_replay(edge, connection, resumption, frozenset(channels), frozenset(channels))
+        connection.opening = partial(join, edge, connection, arrival.since, room=guest.room)
+        connection.opening()
 
-    def _greeting(
-        self, connection: Connection, channels: Sequence[str], resumption: Resumption | None
-    ) -> Answer:
-        edge, session = self._edge, connection.session
-        place = edge.place_of(connection, resumption)
-        return answers.connected(
-            edge.greeting,
-            answers.Identity(session.client_id, session.principal.user, session.principal.tenant),
-            channels,
-            place.starts,
-            place.recovered,
-        )
-
-    def _expires_tick(self, principal: Principal) -> int | None:
-        if principal.expires_at is None:
-            return None
-        ends_at = time.monotonic() + principal.expires_at - time.time()
-        return math.ceil(ends_at / self._settings.tick_seconds)
-
-    def _refuse(self, request: web.Request, refusal: Refused) -> web.Response:
-        code = refusal.code
-        headers = {"Connection": "close"}
-        status = code.status
-        if code is HandshakeError.UNAUTHENTICATED:
-            headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
-            logger.info("connection_denied", extra={"code": code.value, "reason": refusal.message})
-        elif code is HandshakeError.UPGRADE_REQUIRED:
-            status = self._settings.plain_get_status
-            headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
-        elif status == 503:
-            seconds = max(refusal.wait_seconds, self._random.uniform(0, MAX_RETRY_AFTER_SECONDS))
-            headers["Retry-After"] = str(max(1, math.ceil(seconds)))
-        elif request.headers.get("Sec-WebSocket-Version", "13").strip() != "13":
-            headers["Sec-WebSocket-Version"] = "13"
-        body = {"error": {"code": code.value, "message": refusal.message}}
-        response = web.json_response(body, status=status, headers=headers)
-        # The header alone does not make aiohttp close.
-        response.force_close()
-        return response
+    async def _connect(self, upgrade: Upgrade, session: Session) -> tuple[web.StreamResponse, Connection]:
+        settings = self._settings
+        taken = await upgrade.take(settings.dialects)
+        transport = taken.transport
+        transport.set_write_buffer_limits(high=settings.high_water_bytes, low=settings.high_water_bytes // 4)
+        expires = expires_tick(session.principal, settings.tick_seconds) if session.is_authenticated else None
+        connection = Connection(self._edge, session, transport, expires, taken.dialect)
+        transport.set_protocol(connection)
+        if taken.rest:
+            connection.data_received(taken.rest)
+        return taken.response, connection
 
 
-def _since(request: web.Request) -> Since:
-    """Return the positions that the query gives for the channels that the server joins."""
-    try:
-        offsets = [parse_offset(text) for text in request.query.getall("since", [])]
-    except InvalidPosition as problem:
-        raise Refused(HandshakeError.BAD_REQUEST, f"since: {problem}") from problem
-    return {offset.topic: offset.position for offset in offsets}
+def build_door(settings: Settings, edge: Edge, authenticator: Authenticator, tick_seconds: float) -> Door:
+    """Build the door of *edge*; raises SettingError for a file of entrypoints that is none."""
+    origins, trusted = settings.origins, settings.edge.trusted_proxies
+    gate = GateSettings(
+        settings.edge.connection_limit(),
+        frozenset(origins.allowed),
+        origins.required,
+        tuple(map(parse_network, trusted)),
+    )
+    how = DoorSettings(
+        settings.edge.plain_get_status,
+        settings.delivery.high_water_bytes,
+        tick_seconds,
+        Dialects(settings.delivery.deflate_from_bytes(), edge.faulty),
+        settings.auth.reject,
+    )
+    entrypoints = load_entrypoints(settings.edge.entrypoints, settings.edge.path)
+    gatekeeper = Gatekeeper(edge, authenticator, gate, TokenBucket(*settings.edge.admission()))
+    return Door(edge, gatekeeper, entrypoints, how, Random())

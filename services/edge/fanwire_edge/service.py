@@ -15,19 +15,20 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from fanwire_edge.adapters.prometheus import EdgeCollector, exposition, families
-from fanwire_edge.broadcaster import Broadcaster, tell_refused
+from fanwire_edge.broadcaster import Broadcaster
 from fanwire_edge.caretaker import Caretaker
 from fanwire_edge.collector import Collector
+from fanwire_edge.control import tell_refused
 from fanwire_edge.core.topics import Topics
 from fanwire_edge.core.totals import Families
 from fanwire_edge.drain import Drain
 from fanwire_edge.edge import Edge
-from fanwire_edge.front import Front
+from fanwire_edge.front import Front, without_banner
 from fanwire_edge.heartbeat import Heartbeat
 from fanwire_edge.leash import Leash, Worker
-from fanwire_edge.listener import bound, port_of, serve, tune
+from fanwire_edge.listener import bound, most_half_open, port_of, serve, tune
 from fanwire_edge.ops import Readiness, healthz, ops_application
-from fanwire_edge.ports import Archive, Registry, TailLost
+from fanwire_edge.ports import Archive, Companion, Registry, TailLost
 from fanwire_edge.server import Door
 from fanwire_edge.settings import Settings
 from fanwire_protocol.settings import SettingError
@@ -69,6 +70,8 @@ class Service:
         self._random = Random()
         self._drain = Drain(edge, settings.edge.drain_limits(), Random())
         self._collector = EdgeCollector(edge.tally, edge.gauges)
+        # In the order in which they are started; let go of in the other.
+        self.companions: list[Companion] = [edge.audit, edge.guard]
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then say goodbye to every connection.
@@ -89,19 +92,26 @@ class Service:
 
     async def _serve(self, leash: Leash | None, **ports: int) -> None:
         edge = self._settings.edge
-        public = Front(self._application(), shutdown_timeout=1.0)
+        public = Front(self._application(), most_half_open(), self._count_dropped)
         try:
             listener = bound(edge.host, edge.port, "edge.port", is_shared=leash is not None)
             tune(listener, self._settings.delivery)
+            for companion in self.companions:
+                await companion.start()
             await serve(public, listener)
             event = "edge_started" if leash is None else "worker_listening"
             logger.info(event, extra={"port": port_of(public), **ports})
             await self._work(public, leash)
         finally:
             await public.cleanup()
+            for companion in reversed(self.companions):
+                await companion.close()
             await self._registry.close()
             await self._archive.close()
         logger.info("edge_stopped" if leash is None else "worker_stopped")
+
+    def _count_dropped(self) -> None:
+        self._edge.tally.rate_limited["half_open"] += 1
 
     async def _work(self, public: web.AppRunner, leash: Leash | None) -> None:
         def half_open() -> list[RequestHandler]:
@@ -115,6 +125,9 @@ class Service:
                     tasks.create_task(self._stop_when_told())
                     tasks.create_task(self._follow_log())
                     tasks.create_task(caretaker.run())
+                    tasks.create_task(self._edge.errands.run())
+                    for companion in self.companions:
+                        tasks.create_task(companion.run())
                     if leash is not None:
                         tasks.create_task(leash.obey(self._worker(public)))
         except* _Stopped:
@@ -143,8 +156,10 @@ class Service:
 
     def _application(self) -> web.Application:
         application = web.Application()
-        application.router.add_route("*", self._settings.edge.path, self._door.open)
+        for path in self._door.paths:
+            application.router.add_route("*", path, self._door.open)
         application.router.add_get("/healthz", healthz)
+        application.on_response_prepare.append(without_banner)
         return application
 
     async def _follow_log(self) -> None:
@@ -206,6 +221,10 @@ class Service:
         """Drain at the first signal, and hurry at the second."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._drain.signal)
+        if self._settings.audit.target == "file":
+            # What logrotate sends; the handler also keeps the signal from ending the process.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._edge.audit.reopen)
         await self._drain.told()
         await self._drain.run()
+        await self._edge.audit.finish()
         raise _Stopped

@@ -5,18 +5,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from fanwire_edge.core.claims import ClaimNames, ClaimRules
+from fanwire_edge.auth_settings import (
+    AuthorizationSettings,
+    AuthSettings,
+    OriginSettings,
+    OutboundSettings,
+)
 from fanwire_edge.core.drain import DrainLimits
+from fanwire_edge.core.leases import ConnectionLimits, GuardLimits
+from fanwire_edge.core.throttle import Pace, ThrottleLimits
 from fanwire_protocol.settings import BrokerSettings, setting
 
 __all__ = [
-    "AuthSettings",
-    "AuthorizationSettings",
+    "AuditSettings",
     "DeliverySettings",
     "EdgeSettings",
     "HeartbeatSettings",
     "HistorySettings",
-    "JwtSettings",
     "LimitSettings",
     "LogSettings",
     "LoggingSettings",
@@ -43,6 +48,8 @@ class EdgeSettings:
     plain_get_status: int = setting(426, "426")
     admission_per_second: int = setting(1000, "1000", minimum=1)
     admission_burst: int = setting(2000, "2000", minimum=1)
+    trusted_proxies: tuple[str, ...] = setting((), '["10.0.0.0/8"]')
+    entrypoints: str | None = setting(None, "/etc/fanwire/entrypoints.toml")
     drain_seconds: float = setting(30.0, "30", minimum=0, maximum=3600)
     drain_grace_seconds: float = setting(2.0, "2", minimum=0, maximum=3600)
     drain_per_second: int = setting(200, "200", minimum=1)
@@ -68,45 +75,6 @@ class HeartbeatSettings:
     interval: float = setting(30.0, "30", minimum=0.1, maximum=3600)
     timeout: float = setting(60.0, "60", minimum=0.1, maximum=7200)
     json: bool = setting(False, "true")
-
-
-@dataclass(frozen=True, slots=True)
-class JwtSettings:
-    """The key of JSON Web Tokens and what a token must say; a file's content stands in for its name."""
-
-    secret: str | None = setting(None, "the output of `openssl rand -hex 32`", secret=True)
-    secret_file: str | None = setting(None, "/run/secrets/fanwire_jwt")
-    public_key: str | None = setting(None, "the text of a PEM file", secret=True)
-    public_key_file: str | None = setting(None, "/etc/fanwire/jwt.pem")
-    algorithms: tuple[str, ...] = setting((), '["RS256"]')
-    issuer: str | None = setting(None, "https://login.example.com/")
-    audience: str | None = setting(None, "fanwire")
-    typ: str = setting("JWT", "at+jwt", choices=("JWT", "at+jwt"))
-    max_lifetime: int = setting(86_400, "86400", minimum=1)
-
-
-@dataclass(frozen=True, slots=True)
-class AuthSettings:
-    """Where credentials come from and how they are read."""
-
-    sources: tuple[str, ...] = setting(("subprotocol", "authorization"), '["subprotocol", "authorization"]')
-    default_tenant: str | None = setting(None, "acme")
-    header: str = setting("Authorization", "Authorization")
-    header_prefix: str = setting("Bearer", "Bearer")
-    jwt: JwtSettings = field(default_factory=JwtSettings)
-    claims: ClaimNames = field(default_factory=ClaimNames)
-
-    def claim_rules(self) -> ClaimRules:
-        """Return the rules for the claims of a token."""
-        jwt = self.jwt
-        return ClaimRules(self.claims, jwt.issuer, jwt.audience, jwt.max_lifetime, self.default_tenant)
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorizationSettings:
-    """Who decides what a principal may read."""
-
-    mode: str = setting("claims", "claims", choices=("claims",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +117,57 @@ class DeliverySettings:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """What one connection may ask for: channels, and mistakes in a row."""
+    """What a connection may ask for, and what users, tenants, addresses and keys may together; 0 is no limit.
+
+    What is counted by edge is on by default; what is counted across edges, through Redis, is not.
+    """
 
     max_channels: int = setting(512, "512", minimum=1)
     max_errors: int = setting(10, "10", minimum=1)
+    commands_per_second: float = setting(20.0, "20", minimum=0)
+    commands_burst: int = setting(40, "40", minimum=1)
+    pings_per_second: float = setting(10.0, "10", minimum=0)
+    pings_burst: int = setting(30, "30", minimum=1)
+    churn_per_second: float = setting(100.0, "100", minimum=0)
+    churn_burst: int = setting(1024, "1024", minimum=1)
+    tenant_per_second: float = setting(2000.0, "2000", minimum=0)
+    connections_per_user: int = setting(0, "5", minimum=0)
+    connections_per_tenant: int = setting(0, "10000", minimum=0)
+    connections_per_ip: int = setting(0, "100", minimum=0)
+    connections_per_key: int = setting(0, "50", minimum=0)
+    attempts_per_minute: int = setting(0, "100", minimum=0)
+    without_redis: str = setting("open", "closed", choices=("open", "closed"))
+    lease_seconds: float = setting(30.0, "30", minimum=1, maximum=3600)
+
+    def throttle(self, workers: int) -> ThrottleLimits:
+        """Return what clients may do how often at one of so many workers, which has its share of a tenant."""
+        share = self.tenant_per_second / workers
+        return ThrottleLimits(
+            commands=Pace(self.commands_per_second, self.commands_burst),
+            pings=Pace(self.pings_per_second, self.pings_burst),
+            churn=Pace(self.churn_per_second, self.churn_burst),
+            tenant=Pace(share, max(1.0, share)),
+        )
+
+    def guard(self) -> GuardLimits:
+        """Return what is counted across all edges."""
+        connections = ConnectionLimits(
+            user=self.connections_per_user,
+            key=self.connections_per_key,
+            ip=self.connections_per_ip,
+            tenant=self.connections_per_tenant,
+        )
+        is_open = self.without_redis == "open"
+        return GuardLimits(connections, self.attempts_per_minute, self.lease_seconds, is_open)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """Where the audit log goes: nowhere, a file, standard output, or a stream in Redis."""
+
+    target: str = setting("off", "file", choices=("off", "file", "stdout", "redis"))
+    path: str | None = setting(None, "/var/log/fanwire/audit.jsonl")
+    max_entries: int = setting(100_000, "100000", minimum=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +175,7 @@ class TailSettings:
     """How the log is read: milliseconds that a read waits, entries of a stream in one read, and milliseconds
     between two reads at least (many readers raise them)."""
 
-    block_ms: int = setting(2000, "2000", minimum=10, maximum=60_000)
+    block_ms: int = setting(2000, "2000", minimum=10, maximum=20_000)
     count: int = setting(512, "512", minimum=1, maximum=10_000)
     min_interval_ms: int = setting(0, "0", minimum=0, maximum=1000)
 
@@ -182,9 +197,12 @@ class Settings:
     heartbeat: HeartbeatSettings = field(default_factory=HeartbeatSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     authorization: AuthorizationSettings = field(default_factory=AuthorizationSettings)
+    origins: OriginSettings = field(default_factory=OriginSettings)
+    outbound: OutboundSettings = field(default_factory=OutboundSettings)
     log: LogSettings = field(default_factory=LogSettings)
     history: HistorySettings = field(default_factory=HistorySettings)
     delivery: DeliverySettings = field(default_factory=DeliverySettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     tail: TailSettings = field(default_factory=TailSettings)
     logging: LoggingSettings = field(default_factory=LoggingSettings)

@@ -90,6 +90,9 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for stop in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(stop, self._tell)
+        if self._settings.audit.target == "file":
+            # Workers see by themselves that the file was moved away.
+            loop.add_signal_handler(signal.SIGHUP, lambda: None)
         try:
             async with asyncio.TaskGroup() as tasks:
                 attendants = [

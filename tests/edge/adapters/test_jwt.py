@@ -16,13 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwire_edge.adapters.jwt import (
-    MAX_TOKEN_CHARACTERS,
-    InvalidToken,
-    JwtVerifier,
-    VerificationKey,
-    load_key,
-)
+from fanwire_edge.adapters.jwt import MAX_TOKEN_CHARACTERS, InvalidToken, JwtVerifier
+from fanwire_edge.adapters.jwt_keys import MAX_PEM_KEYS, load_keys
 from fanwire_edge.core.claims import ClaimRules
 from fanwire_edge.core.principal import Principal
 from fanwire_protocol.settings import SettingError
@@ -64,11 +59,11 @@ RSA_PEM, EC_PEM, ED_PEM = pem(RSA_KEY), pem(EC_KEY), pem(ED_KEY)
 
 
 def by_secret(*, clock: Clock | None = None, **options: Any) -> JwtVerifier:
-    return JwtVerifier(load_key(SECRET, None), ClaimRules(), clock or Clock(), **options)
+    return JwtVerifier(load_keys(SECRET, None), ClaimRules(), clock or Clock(), **options)
 
 
 def by_key(public_key: str, *algorithms: str) -> JwtVerifier:
-    return JwtVerifier(load_key(None, public_key, algorithms), ClaimRules(), Clock())
+    return JwtVerifier(load_keys(None, public_key, algorithms), ClaimRules(), Clock())
 
 
 def encoded(part: object) -> str:
@@ -99,18 +94,18 @@ async def test_a_good_token_of_every_kind_of_key_identifies_its_bearer(
     secret: str | None, public_key: str | None, signer: Any, algorithm: str
 ) -> None:
     """Without configured algorithms the key's kind decides."""
-    key = load_key(secret, public_key)
+    keys = load_keys(secret, public_key)
 
-    principal = await JwtVerifier(key, ClaimRules(), Clock()).verify(jwt.encode(GOOD, signer, algorithm))
+    principal = await JwtVerifier(keys, ClaimRules(), Clock()).verify(jwt.encode(GOOD, signer, algorithm))
 
     assert principal == Principal("u-1", "acme", expires_at=1_800_003_600.0)
-    assert key.algorithms == (algorithm,)
+    assert [key.algorithms for key in keys.bound_to(algorithm)] == [(algorithm,)]
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 async def test_configured_algorithms_of_a_secret_pass(algorithm: str) -> None:
     """Each where the secret is as long as its hash."""
-    verifier = JwtVerifier(load_key(SECRET, None, ("HS256", "HS384", "HS512")), ClaimRules(), Clock())
+    verifier = JwtVerifier(load_keys(SECRET, None, ("HS256", "HS384", "HS512")), ClaimRules(), Clock())
 
     assert (await verifier.verify(jwt.encode(GOOD, SECRET, algorithm))).user == "u-1"
 
@@ -134,6 +129,19 @@ async def test_configured_algorithms_of_an_rsa_key_pass(algorithm: str) -> None:
     assert (await verifier.verify(jwt.encode(GOOD, RSA_KEY, algorithm))).user == "u-1"
 
 
+async def test_a_pem_may_hold_several_keys_and_each_is_bound_to_its_own_algorithms() -> None:
+    """So that a key can be replaced without an hour at which all tokens turn bad."""
+    second = ec.generate_private_key(ec.SECP256R1())
+    verifier = by_key(f"# old\n{RSA_PEM}\n# new\n{EC_PEM}{pem(second)}", "PS256", "ES256")
+
+    for signer, algorithm in ((RSA_KEY, "PS256"), (EC_KEY, "ES256"), (second, "ES256")):
+        assert (await verifier.verify(jwt.encode(GOOD, signer, algorithm))).user == "u-1"
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    for token in (jwt.encode(GOOD, RSA_KEY, "RS256"), jwt.encode(GOOD, stranger, "ES256")):
+        with pytest.raises(InvalidToken):
+            await verifier.verify(token)
+
+
 HS256 = {"alg": "HS256"}
 UNSIGNED = f"{encoded(GOOD)}."
 ATTACKS: dict[str, str] = {
@@ -154,6 +162,8 @@ ATTACKS: dict[str, str] = {
     # S07: kid
     "kid a number": signed({**HS256, "kid": 1}),
     "kid a list": signed({**HS256, "kid": ["a"]}),
+    "kid null": signed({**HS256, "kid": None}),
+    "kid of 129 characters": signed({**HS256, "kid": "k" * 129}),
     "kid of 10 KB": signed({**HS256, "kid": "k" * 10_240}),
     # S08: the token brings its key
     "jwk of the attacker": signed(
@@ -216,6 +226,7 @@ ATTACKS: dict[str, str] = {
         [TOKEN.split(".")[0], encoded({**GOOD, "sub": "u-2"}), TOKEN.split(".")[2]]
     ),
     "header a list": signed(["HS256"]),
+    "header with a name twice": signed(b'{"alg":"none","alg":"HS256"}'),
     "header no JSON": signed(b"{alg:HS256}"),
     "header nested deeply": signed(b"[" * 3000),
     "payload a list": signed(HS256, [GOOD]),
@@ -320,7 +331,7 @@ async def test_issuer_and_audience_hold_where_they_are_configured(
 ) -> None:
     """S10, S12: required and exact."""
     rules = ClaimRules(issuer="https://a/", audience="fanwire")
-    verifier = JwtVerifier(load_key(SECRET, None), rules, Clock())
+    verifier = JwtVerifier(load_keys(SECRET, None), rules, Clock())
     token = signed(HS256, {**GOOD, **claims})
 
     if passes:
@@ -450,6 +461,11 @@ MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKj34GkxFhD90vcNLYLInFEX6Ppy1tPf
         (None, CERTIFICATE, (), "is no public key in PEM"),
         (None, private_pem(RSA_KEY), (), "is no public key in PEM"),
         (None, WEAK_RSA_PEM, (), "has 512 bits; RSA needs 2048"),
+        (None, RSA_PEM + WEAK_RSA_PEM, (), "has 512 bits; RSA needs 2048"),
+        (None, RSA_PEM + private_pem(RSA_KEY), (), "is no public key in PEM"),
+        (None, RSA_PEM + EC_PEM, ("RS256",), "'RS256' does not go with a key on secp256r1"),
+        (None, RSA_PEM + EC_PEM, ("RS256", "ES256", "EdDSA"), "'EdDSA' does not go with an RSA key"),
+        (None, EC_PEM * (MAX_PEM_KEYS + 1), (), "holds 17 keys; 16 are the most"),
         (None, pem(dsa.generate_private_key(key_size=1024)), (), "signs no tokens"),
         (None, pem(ec.generate_private_key(ec.SECP224R1())), (), "signs no tokens"),
     ],
@@ -459,7 +475,7 @@ def test_a_key_that_is_weak_mixed_or_none_stops_the_start(
 ) -> None:
     """One line names the setting, and shows nothing of the key."""
     with pytest.raises(SettingError, match=message) as caught:
-        load_key(secret, public_key, algorithms)
+        load_keys(secret, public_key, algorithms)
 
     text = str(caught.value)
     assert "\n" not in text
@@ -469,13 +485,13 @@ def test_a_key_that_is_weak_mixed_or_none_stops_the_start(
 
 def test_no_key_is_in_a_repr() -> None:
     """A key may be printed, and shows its algorithms only."""
-    assert repr(load_key(SECRET, None)) == "VerificationKey(algorithms=('HS256',))"
-    assert isinstance(load_key(None, RSA_PEM), VerificationKey)
+    [key] = load_keys(SECRET, None).bound_to("HS256")
+    assert repr(key) == "VerificationKey(algorithms=('HS256',))"
 
 
 async def test_a_secret_of_any_bytes_is_used_as_it_is() -> None:
     """What is no UTF-8 in the environment or in a file comes through unchanged."""
     secret = bytes(range(128, 192))
-    verifier = JwtVerifier(load_key(secret.decode("utf-8", "surrogateescape"), None), ClaimRules(), Clock())
+    verifier = JwtVerifier(load_keys(secret.decode("utf-8", "surrogateescape"), None), ClaimRules(), Clock())
 
     assert (await verifier.verify(signed(HS256, secret=secret))).user == "u-1"

@@ -10,9 +10,11 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer, Greeting, Identity
+from fanwire_edge.core.authorization import by_claims
 from fanwire_edge.core.desk import Desk, DeskLimits, Place, Session
 from fanwire_edge.core.dialect import Dialect
 from fanwire_edge.core.fanout import batches
@@ -246,7 +248,10 @@ class MemoryMember:
                 self.write(portion.data)
 
     def _carry_out(self, command: Command) -> None:
-        outcome = self.edge.desk.carry_out(self, self.session, command, lambda: Place(self.positions()))
+        decide = partial(by_claims, self.session.principal)
+        outcome = self.edge.desk.carry_out(
+            self, self.session, command, lambda: Place(self.positions()), decide
+        )
         for answer in outcome.answers:
             self._tell(answer)
 

@@ -39,6 +39,29 @@ def test_connected_says_who_one_is_where_delivery_begins_and_what_to_keep_to() -
     assert type(heartbeat["intervalSeconds"]) is int
 
 
+def test_who_has_not_said_who_it_is_is_greeted_without_a_name() -> None:
+    """And with nothing that is for somebody."""
+    payload = answers.connected(GREETING, Identity("c-1"), [], {}, None).payload
+
+    assert (payload["clientId"], payload["authenticated"]) == ("c-1", False)
+    assert (payload["channels"], payload["positions"]) == ([], {})
+    assert not {"user", "tenant"} & payload.keys()
+
+
+def test_a_client_that_has_said_it_is_told_what_a_greeting_tells() -> None:
+    """As the answer to its command."""
+    greeting = answers.connected(GREETING, Identity("c-1", "u-1", "acme"), ["system:all"], {}, None)
+
+    assert answers.authenticated(greeting, 3) == Answer("authenticated", greeting.payload, reply_to=3)
+
+
+def test_the_end_of_a_token_is_told_like_every_time() -> None:
+    """RFC 3339, UTC, with milliseconds."""
+    assert answers.token_expiring(1_772_143_200.25) == Answer(
+        "token_expiring", {"expiresAt": "2026-02-26T22:00:00.250Z"}
+    )
+
+
 def test_confirmations_carry_the_commands_id() -> None:
     """`subscribed`, `unsubscribed` and `pong` are answers to a command."""
     places = {"orders": "1-0~5f0c2a91"}
@@ -57,9 +80,13 @@ def test_confirmations_carry_the_commands_id() -> None:
 @pytest.mark.parametrize(
     ("code", "more", "payload"),
     [
+        (ErrorCode.UNAUTHENTICATED, {}, {"status": 401}),
         (ErrorCode.FORBIDDEN, {"channel": "a"}, {"status": 403}),
+        (ErrorCode.RATE_LIMITED, {}, {"status": 429}),
+        (ErrorCode.UNAVAILABLE, {}, {"status": 503}),
         (ErrorCode.INVALID_CHANNEL, {"channel": "a", "channels": ["b"]}, {"channels": ["b"]}),
         (ErrorCode.INVALID_JSON, {}, {}),
+        (ErrorCode.RATE_LIMITED, {"retry_after_ms": 50}, {"status": 429, "retryAfterMs": 50}),
     ],
 )
 def test_an_error_names_its_code_and_what_helps(

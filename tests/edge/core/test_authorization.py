@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwire_edge.core.authorization import permits
+from fanwire_edge.core.authorization import by_claims, is_own, permits
+from fanwire_edge.core.decision import Decision
 from fanwire_edge.core.principal import Principal
 from fanwire_protocol.channels import parse_channel
 
@@ -112,6 +113,24 @@ def test_claims_never_permit_what_the_server_joins(name: str) -> None:
     principal = Principal("u-1", "acme", ("admin",), frozenset({"user:read", "all:read"}), (name, EVERYTHING))
 
     assert not permits(principal, parse_channel(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "opinion"),
+    [
+        (ORDER, True, Decision.PERMITTED),
+        (INVOICE, True, Decision.UNDECIDED),
+        ("tenant:other:resource:orders:42", False, Decision.UNDECIDED),
+        ("tenant:acme:user:u-1", False, Decision.UNDECIDED),
+        ("system:all", False, Decision.UNDECIDED),
+    ],
+)
+def test_claims_permit_or_have_no_opinion(name: str, own: bool, opinion: Decision) -> None:
+    """What they do not permit others may, but only where it is a resource of the principal's own tenant."""
+    principal = Principal("u-1", "acme", permissions=frozenset({"orders:read"}))
+    channel = parse_channel(name)
+
+    assert (is_own(principal, channel), by_claims(principal, channel)) == (own, opinion)
 
 
 SEGMENTS = st.sampled_from(["acme", "other", "orders", "resource", "tenant", "user", "a", "*", ""])

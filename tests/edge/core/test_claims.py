@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanwire_edge.core.claims import MAX_SHARED, ClaimNames, ClaimReader, ClaimRules
+from fanwire_edge.core.claims import (
+    FOR_EVER_SECONDS,
+    MAX_SHARED,
+    ClaimNames,
+    ClaimReader,
+    ClaimRules,
+    MalformedClaims,
+)
 from fanwire_edge.core.principal import InvalidToken, Principal
 
 NOW = 1_800_000_000.5
@@ -30,6 +37,7 @@ def test_the_claims_of_the_contract_make_a_principal() -> None:
         "channels": ["tenant:acme:resource:jobs:*"],
         "nbf": 1_799_999_999,
         "iat": 1_799_999_999.25,
+        "jti": "t-1",
         "unknown": {"a": 1},
     }
 
@@ -40,7 +48,15 @@ def test_the_claims_of_the_contract_make_a_principal() -> None:
         frozenset({"orders:read", "invoices:read", "openid"}),
         ("tenant:acme:resource:jobs:*",),
         1_800_003_600.0,
+        1_799_999_999.25,
+        "t-1",
     )
+
+
+@pytest.mark.parametrize("token_id", [7, "x" * 129, None, ["t-1"]])
+def test_a_token_that_no_revocation_can_name_has_no_id(token_id: Any) -> None:
+    """It can be revoked by its user or tenant only."""
+    assert read({**GOOD, "jti": token_id}).token_id is None
 
 
 def test_nothing_but_sub_tenant_and_exp_is_needed() -> None:
@@ -230,6 +246,90 @@ def test_what_is_shared_is_bounded() -> None:
     assert len(reader._shared) <= MAX_SHARED
 
 
+STRICT = ClaimRules(required=("iat", "jti", "client_id", "aud"))
+COMPLETE = {**GOOD, "iat": NOW - 1, "jti": "t-1", "client_id": "web", "aud": ["fanwire"]}
+
+
+def test_claims_that_are_required_must_say_something() -> None:
+    """S10: beside those that every token has, as RFC 9068 wants of access tokens."""
+    assert read(COMPLETE, STRICT).token_id == "t-1"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({name: None} for name in STRICT.required),
+        {"client_id": ""},
+        {"aud": []},
+        {"jti": ""},
+        {"jti": 7},
+        {"jti": "x" * 129},
+    ],
+    ids=repr,
+)
+def test_a_claim_that_is_required_and_says_nothing_is_refused(changed: dict[str, Any]) -> None:
+    """Absent, empty, or an id by which no revocation could name the token."""
+    claims = {name: value for name, value in {**COMPLETE, **changed}.items() if value is not None}
+
+    with pytest.raises(InvalidToken, match="lacks a claim"):
+        read(claims, STRICT)
+
+
+OF_OTHERS = ClaimRules(ClaimNames(user="id", tenant="team.id"), default_tenant="main", is_token=False)
+
+
+@pytest.mark.parametrize(
+    ("said", "principal"),
+    [
+        ({"id": "u-1"}, Principal("u-1", "main")),
+        ({"id": 42, "team": {"id": 7}}, Principal("42", "7")),
+        ({"id": "u-1", "exp": None, "nbf": None, "iat": None}, Principal("u-1", "main")),
+        (
+            {"id": "u-1", "exp": NOW + 1, "iat": 5},
+            Principal("u-1", "main", expires_at=NOW + 1, issued_at=5.0),
+        ),
+        ({"id": "u-1", "exp": NOW + 10**7}, Principal("u-1", "main", expires_at=NOW + 10**7)),
+        ({"id": "u-1", "exp": 10**400}, Principal("u-1", "main", expires_at=NOW + FOR_EVER_SECONDS)),
+        ({"id": "u-1", "iat": -(10**400)}, Principal("u-1", "main", issued_at=0.0)),
+    ],
+)
+def test_what_others_say_of_a_credential_needs_no_end_and_may_count_users(
+    said: dict[str, Any], principal: Principal
+) -> None:
+    """Null dates are absent ones, numbers are names, and `exp` is honoured however far it is."""
+    assert read(said, OF_OTHERS) == principal
+
+
+@pytest.mark.parametrize(
+    ("said", "is_malformed"),
+    [
+        ({}, True),
+        ({"id": None}, True),
+        ({"id": True}, True),
+        ({"id": 1.5}, True),
+        ({"id": -1}, True),
+        ({"id": 2**64}, True),
+        ({"id": "u-1", "team": []}, True),
+        ({"id": "u-1", "team": {"id": None}}, True),
+        ({"id": "u-1", "exp": "tomorrow"}, True),
+        ({"id": "u-1", "iat": "today"}, True),
+        ({"id": "u-1", "roles": "admin"}, True),
+        ({"id": "u-1", "scope": 1}, True),
+        ({"id": "u 1"}, False),
+        ({"id": "u-1", "exp": NOW}, False),
+        ({"id": "u-1", "nbf": NOW + 31}, False),
+    ],
+)
+def test_a_mistake_of_others_is_told_from_a_credential_that_is_not_good(
+    said: dict[str, Any], is_malformed: bool
+) -> None:
+    """Who asks again may get a better answer in the first case only."""
+    with pytest.raises(InvalidToken) as caught:
+        read(said, OF_OTHERS)
+
+    assert isinstance(caught.value, MalformedClaims) is is_malformed
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -240,12 +340,12 @@ NAMES = st.sampled_from(
 )
 
 
-@given(st.dictionaries(NAMES, JSON, max_size=5))
-def test_any_claims_are_a_principal_or_an_invalid_token(changed: dict[str, Any]) -> None:
+@given(st.dictionaries(NAMES, JSON, max_size=5), st.booleans())
+def test_any_claims_are_a_principal_or_an_invalid_token(changed: dict[str, Any], is_token: bool) -> None:
     """Nothing else comes out, and no reason repeats a claim's content."""
     marked = {**GOOD, "sub": "mark-9", "tenant": "mark-9", **changed}
     try:
-        said = repr(read(marked).expires_at)
+        said = repr(read(marked, ClaimRules(is_token=is_token)).expires_at)
     except InvalidToken as error:
         said = error.reason
 

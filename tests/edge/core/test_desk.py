@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
+from fanwire_edge.core.authorization import by_claims
 from fanwire_edge.core.desk import Desk, DeskLimits, Outcome, Place, Session
 from fanwire_edge.core.hub import Hub
 from fanwire_edge.core.principal import Principal
@@ -52,7 +54,8 @@ class Counter:
             self.asked += 1
             return Place(PLACES, resumption)
 
-        return self.desk.carry_out(self.member, self.session, command, place)
+        decide = partial(by_claims, self.session.principal)
+        return self.desk.carry_out(self.member, self.session, command, place, decide)
 
 
 @pytest.fixture

@@ -88,6 +88,19 @@ def test_what_memory_holds_is_replayed_stream_by_stream() -> None:
     assert (replay.is_over, replay.cursors) == (True, {})
 
 
+def test_what_ended_meanwhile_is_not_replayed() -> None:
+    """Of one channel the rest goes on; without any the replay is over."""
+    log = memory(record(1, A, B), record(2, A, B))
+    replay = Replay(frozenset({A, B}), {ORDERS: place(0)}, {ORDERS: place(2)})
+
+    replay.drop([A, "another"])
+
+    assert replayed(replay, log, history()) == [Step(frames((1, B), (2, B)), 2)]
+    replay = Replay(ON_A, {ORDERS: place(0)}, {ORDERS: place(2)})
+    replay.drop([A])
+    assert replay.is_over
+
+
 def test_nothing_on_the_channels_is_nothing_to_send() -> None:
     """The replay is over all the same."""
     log = memory(record(1, B), record(2, B))

@@ -19,8 +19,11 @@ def test_a_latency_falls_into_the_bucket_whose_bound_it_does_not_exceed(
 
     tally.observe_latency(milliseconds)
 
-    assert [index for index, count in enumerate(tally.latency_counts) if count] == [bucket]
-    assert tally.latency_sum_ms == max(0, milliseconds)
+    tally.observe_revocation(milliseconds)
+
+    for counts in (tally.latency_counts, tally.revocation_counts):
+        assert [index for index, count in enumerate(counts) if count] == [bucket]
+    assert tally.latency_sum_ms == tally.revocation_sum_ms == max(0, milliseconds)
 
 
 def test_a_tally_begins_at_nothing() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from fanwire_cli.history.operations import Connect
-from fanwire_protocol.channels import covers, matching_patterns
+from fanwire_cli.history.operations import Authorized, Connect, Revoke
+from fanwire_protocol.channels import covers, matching_patterns, user_channel
 from fanwire_protocol.position import Offset, Position
 
 __all__ = ["Connection", "Rights"]
@@ -15,21 +15,42 @@ __all__ = ["Connection", "Rights"]
 _patterns = lru_cache(1 << 16)(matching_patterns)
 
 
+# How long after a revocation an event may begin to be published and reach somebody yet (PROTOCOL §7).
+REVOCATION_NS = 1_000_000_000
+
+
 class Rights:
-    """What a client may read; everything while nobody said."""
+    """What a client may read; everything while nobody said. *revokes* may be any client's."""
 
-    def __init__(self, names: Sequence[str] | None = None) -> None:
-        self._names = names
+    def __init__(self, told: Authorized | None = None, revokes: Sequence[Revoke] = ()) -> None:
+        self._names = None if told is None else told.channels
         self._known: dict[str, bool] = {}
+        self._lost = [] if told is None else [each for each in revokes if _concerns(each, told)]
 
-    def permit(self, channel: str, connection: str) -> bool:
-        """Tell whether the client may read *channel*; a connection's own is always permitted."""
+    def permit(self, channel: str, connection: str, begun: int | None) -> bool:
+        """Tell whether the client may read what began to be published on *channel* at that time; a
+        connection's own is permitted until all is revoked."""
         if self._names is None:
             return True
+        if begun is not None and any(_ends(each, channel, begun) for each in self._lost):
+            return False
         known = self._known.get(channel)
         if known is None:
             known = self._known[channel] = any(covers(name, channel) for name in self._names)
         return known or channel.endswith(f":connection:{connection}")
+
+
+def _concerns(revoke: Revoke, told: Authorized) -> bool:
+    """Tell whether rights were taken from a client that was given others later, if at all."""
+    if revoke.tenant != told.tenant or revoke.time < told.time:
+        return False
+    return revoke.user is None or user_channel(revoke.tenant, revoke.user) in told.channels
+
+
+def _ends(revoke: Revoke, channel: str, begun: int) -> bool:
+    if begun <= revoke.time + REVOCATION_NS:
+        return False
+    return revoke.channels is None or any(covers(name, channel) for name in revoke.channels)
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ class Journal:
         self.pairs: list[tuple[int, str]] = []
         self.offsets: list[Offset] = []
         self.connections: list[of.Connect] = []
+        self.revokes: list[of.Revoke] = []
         self.tracks: dict[str, Track] = {}
         self._events: dict[tuple[str, str | None, str], int] = {}
         self._pairs: dict[tuple[str, str, str], int] = {}
@@ -57,7 +58,7 @@ class Journal:
             case of.Authorized() | of.End():
                 self._track(operation.client).add(operation, line)
             case of.Revoke():
-                pass  # Reserved.
+                self.revokes.append(operation)
             case _:
                 self._hear(operation)
                 self._connection(operation.connection)[1].add(operation, line)

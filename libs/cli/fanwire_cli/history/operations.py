@@ -186,7 +186,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """An operator took rights away; read, and not judged yet."""
+    """Rights were taken from a user, or a whole tenant, on these channels or all; the publisher says so."""
 
     time: int
     tenant: str

@@ -87,11 +87,11 @@ class Session:
 
     def _is_legitimate(self, step: Step, pair: int, connection: Connection) -> bool:
         truth = self._truth
-        channel = truth.channel(pair)
+        channel, begun = truth.channel(pair), truth.event(pair).begun
         if not truth.is_published(pair):
             self._accuse_unpublished(step, pair, connection)
-        elif not self._rights.permit(channel, connection.told.connection):
-            self._accuse(Kind.LEAKED, "the client may not read the channel", step, pair)
+        elif not self._rights.permit(channel, connection.told.connection, begun):
+            self._accuse(Kind.LEAKED, "the client may not read the channel (any more)", step, pair)
         elif not connection.matching(channel):
             self._accuse(Kind.LEAKED, "the connection is not on the channel", step, pair)
         else:
@@ -102,7 +102,7 @@ class Session:
         name = connection.told.connection
         owners = self._truth.elsewhere(pair)
         if owners and not any(
-            self._rights.permit(channel, name) for event in owners for channel in event.channels or ()
+            self._rights.permit(channel, name, None) for event in owners for channel in event.channels or ()
         ):
             text = "the event was published on channels that the client may not read"
             self._accuse(Kind.LEAKED, text, step, pair)
@@ -167,17 +167,17 @@ class Session:
                 self._holes[pair] = Hole(connection, line, _DUE if connection is None else _PASSED)
 
     def _is_due(self, lane: Lane, pair: int, connection: Connection | None) -> bool:
-        if lane.since is not None and (self._truth.event(pair).begun or 0) < lane.since:
+        begun, name = self._truth.event(pair).begun, "" if connection is None else connection.told.connection
+        if lane.since is not None and (begun or 0) < lane.since:
             return False
-        name = "" if connection is None else connection.told.connection
-        return self._rights.permit(self._truth.channel(pair), name)
+        return self._rights.permit(self._truth.channel(pair), name, begun)
 
     # Everything else
 
     def _on_operation(self, operation: of.ClientOperation | of.Connect, line: int) -> None:
         match operation:
             case of.Authorized():
-                self._rights = Rights(operation.channels)
+                self._rights = Rights(operation, self._truth.revokes)
             case of.Connect():
                 self._connections[operation.connection] = Connection(operation)
             case of.Subscribed():

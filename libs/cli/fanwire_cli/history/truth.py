@@ -43,6 +43,7 @@ class Truth:
         self._by_id: dict[tuple[str, str], list[int]] = {}
         self.offsets = journal.offsets
         self.connections = journal.connections
+        self.revokes = journal.revokes
         self._number()
         self._index()
         self._index_keys()

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fanwire_edge.core.continuity import order_of
@@ -16,7 +16,7 @@ from fanwire_edge.core.stream import Entry, Stream, StreamInfo
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.position import BEGINNING
 
-__all__ = ["MemoryArchive", "MemoryBroker", "MemoryRegistry", "MemoryTail"]
+__all__ = ["MemoryArchive", "MemoryBroker", "MemoryRegistry", "MemoryRevocations", "MemoryTail"]
 
 # How long an announcement holds.
 READER_SECONDS = 15
@@ -55,6 +55,7 @@ class MemoryBroker:
         self.topics: set[str] = set()
         self.partitions: int | None = None
         self.announced: dict[str, float] = {}
+        self.revoked: dict[str, bytes] = {}
         self._logs: dict[Stream, _Log] = {}
         self.readers: set[asyncio.Event] = set()
 
@@ -93,6 +94,7 @@ class MemoryBroker:
         self._logs.clear()
         self.topics.clear()
         self.announced.clear()
+        self.revoked.clear()
         self.identity, self.partitions, self.is_running = secrets.token_hex(20), None, True
 
     def log(self, stream: Stream) -> _Log:
@@ -195,6 +197,15 @@ class MemoryArchive(_Connected):
             last_id=log.last_id,
             earlier=tuple(before[-EARLIER_ENTRIES:]),
         )
+
+
+class MemoryRevocations(_Connected):
+    """The port `RevocationSource`."""
+
+    async def pages(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
+        """Yield what was revoked, all at once."""
+        self._connect()
+        yield tuple(self._broker.revoked.items())
 
 
 class MemoryRegistry(_Connected):

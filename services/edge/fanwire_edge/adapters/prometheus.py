@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import generate_latest
@@ -56,7 +56,7 @@ class EdgeCollector(Collector):
         # Those who end are counted by who outlives them.
         yield CounterMetricFamily("fanwire_worker_restarts", "Workers that ended.", value=0)
         yield from self._counters()
-        yield self._latency()
+        yield from self._latencies()
 
     def _counters(self) -> Iterable[Metric]:
         tally = self._tally
@@ -72,6 +72,8 @@ class EdgeCollector(Collector):
             "batches": ("Batches fanned out.", tally.batches),
             "commands": ("Commands carried out or refused.", tally.commands),
             "tail_lost": ("Times that the broker could not be read.", tally.tail_lost),
+            "audit_lines": ("Lines of the audit log that were written.", tally.audit_lines),
+            "audit_lost": ("Lines of the audit log that were lost.", tally.audit_lost),
             "topics_refused": ("Topics above broker.max_topics.", tally.topics_refused),
             "roles_unjoined": ("Roles whose text can be no channel.", tally.roles_unjoined),
         }
@@ -82,8 +84,13 @@ class EdgeCollector(Collector):
             "handshakes": ("Requests for a WebSocket by result.", "result", tally.handshakes),
             "errors_out": ("Error frames written.", "code", tally.errors_out),
             "resumes": ("Requests to resume by result.", "result", tally.resumes),
+            "orders": ("Orders of the control stream by operation.", "operation", tally.orders),
             "gaps": ("Gaps told.", "reason", tally.gaps),
+            "authorizations": ("Channels that others were asked about.", "decision", tally.decisions),
+            "outbound_requests": ("Requests to other services by result.", "result", tally.outbound),
+            "subscriptions_ended": ("Subscriptions ended here.", "reason", tally.subscriptions_ended),
             "connections_cut": ("Connections cut because they read too slowly.", "reason", tally.cuts),
+            "rate_limited": ("Refusals because of a limit.", "limit", tally.rate_limited),
         }
         for name, (text, label, values) in labelled.items():
             family = CounterMetricFamily(f"fanwire_{name}", text, labels=[label])
@@ -91,16 +98,26 @@ class EdgeCollector(Collector):
                 family.add_metric([key], value)
             yield family
 
-    def _latency(self) -> Metric:
+    def _latencies(self) -> Iterable[Metric]:
         tally = self._tally
-        bounds = [str(bound / 1000) for bound in LATENCY_BUCKETS_MS] + ["+Inf"]
-        buckets = list(zip(bounds, accumulate(tally.latency_counts), strict=True))
-        return HistogramMetricFamily(
-            "fanwire_publish_to_write_seconds",
+        yield _histogram(
+            "publish_to_write",
             "From the broker's clock at the event's entry to the end of its batch's writes.",
-            buckets=buckets,
-            sum_value=tally.latency_sum_ms / 1000,
+            tally.latency_counts,
+            tally.latency_sum_ms,
         )
+        yield _histogram(
+            "revocation_latency",
+            "From the broker's clock at a revocation's entry to the last write of what it ended here.",
+            tally.revocation_counts,
+            tally.revocation_sum_ms,
+        )
+
+
+def _histogram(name: str, text: str, counts: Sequence[int], sum_ms: int) -> Metric:
+    bounds = [str(bound / 1000) for bound in LATENCY_BUCKETS_MS] + ["+Inf"]
+    buckets = list(zip(bounds, accumulate(counts), strict=True))
+    return HistogramMetricFamily(f"fanwire_{name}_seconds", text, buckets=buckets, sum_value=sum_ms / 1000)
 
 
 class _Given(Collector):

@@ -9,11 +9,13 @@ from fanwire_edge.core.follower import Loss
 from fanwire_protocol.codec import JsonValue
 from fanwire_protocol.codes import CloseCode, ErrorCode, GapReason
 from fanwire_protocol.commands import ReplyTo
+from fanwire_protocol.frames import format_time
 
 __all__ = [
     "Answer",
     "Greeting",
     "Identity",
+    "authenticated",
     "connected",
     "disconnect",
     "error",
@@ -22,8 +24,16 @@ __all__ = [
     "ping",
     "pong",
     "subscribed",
+    "token_expiring",
     "unsubscribed",
 ]
+
+_STATUS = {
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.FORBIDDEN: 403,
+    ErrorCode.RATE_LIMITED: 429,
+    ErrorCode.UNAVAILABLE: 503,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +63,11 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is greeted."""
+    """Who is greeted; without a user, that is not known yet."""
 
     client_id: str
-    user: str
-    tenant: str
+    user: str | None = None
+    tenant: str | None = None
 
 
 def connected(
@@ -67,12 +77,12 @@ def connected(
     positions: Mapping[str, str],
     recovered: bool | None,
 ) -> Answer:
-    """Greet an authenticated connection, whose delivery begins after *positions*."""
+    """Greet a connection, whose delivery begins after *positions*."""
+    known: dict[str, JsonValue] = {} if who.user is None else {"user": who.user, "tenant": who.tenant}
     payload: dict[str, JsonValue] = {
         "clientId": who.client_id,
-        "user": who.user,
-        "tenant": who.tenant,
-        "authenticated": True,
+        **known,
+        "authenticated": bool(known),
         "channels": channels,
         "positions": positions,
         "recovered": recovered,
@@ -83,6 +93,16 @@ def connected(
         "reconnect": {"jitterMs": greeting.reconnect_jitter_ms},
     }
     return Answer("connected", payload)
+
+
+def authenticated(greeting: Answer, reply_to: ReplyTo) -> Answer:
+    """Answer `authenticate` with what a *greeting* of this moment says."""
+    return Answer("authenticated", greeting.payload, reply_to=reply_to)
+
+
+def token_expiring(expires_at: float) -> Answer:
+    """Tell when the credential ends, which is in seconds since the epoch."""
+    return Answer("token_expiring", {"expiresAt": format_time(int(expires_at * 1000))})
 
 
 def subscribed(
@@ -122,14 +142,17 @@ def error(
     *,
     channel: str | None = None,
     channels: Sequence[str] | None = None,
+    retry_after_ms: int | None = None,
     reply_to: ReplyTo = None,
 ) -> Answer:
-    """Refuse a command; *channels* tells what the connection is on."""
+    """Refuse a command; *channels* tells what the connection is on, *retry_after_ms* when to try again."""
     payload: dict[str, JsonValue] = {"code": code.value, "message": message}
-    if code is ErrorCode.FORBIDDEN:
-        payload["status"] = 403
+    if code in _STATUS:
+        payload["status"] = _STATUS[code]
     if channels is not None:
         payload["channels"] = channels
+    if retry_after_ms is not None:
+        payload["retryAfterMs"] = retry_after_ms
     return Answer("error", payload, channel=channel, reply_to=reply_to)
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
-from fanwire_edge.core.authorization import permits
+from fanwire_edge.core.authorization import Decide
+from fanwire_edge.core.decision import Decision
 from fanwire_edge.core.hub import Hub, Member
-from fanwire_edge.core.principal import Principal
-from fanwire_edge.core.record import is_gap_key
+from fanwire_edge.core.objections import channels_of, denied, invalid, not_left, too_many
 from fanwire_edge.core.resume import Resumption
+from fanwire_edge.core.session import Session
 from fanwire_protocol.channels import InvalidChannel, parse_channel
 from fanwire_protocol.codes import ErrorCode, GapReason
 from fanwire_protocol.commands import (
@@ -70,17 +71,6 @@ class Outcome:
     ended: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
-class Session:
-    """What the desk knows of one connection; `mistakes` counts those in a row, `skipped` the frames that
-    later ones stand for since the last `pong`."""
-
-    client_id: str
-    principal: Principal
-    mistakes: int = 0
-    skipped: int = 0
-
-
 class Desk:
     """Answers commands. Where a connection's delivery stands is asked for only when it is needed."""
 
@@ -103,19 +93,21 @@ class Desk:
         session: Session,
         command: Command,
         place: Callable[[], Place],
+        decide: Decide,
     ) -> Outcome:
-        """Carry out *command*. *place* is asked only where an answer tells positions."""
-        outcome = self._outcome(member, session, command, place)
+        """Carry out *command*. *place* is asked only where an answer tells positions, *decide* for channels
+        that the client is not on."""
+        outcome = self._outcome(member, session, command, place, decide)
         is_mistake = bool(outcome.answers) and all(answer.mistake for answer in outcome.answers)
         session.mistakes = session.mistakes + 1 if is_mistake else 0
         return outcome
 
     def _outcome(
-        self, member: Member, session: Session, command: Command, place: Callable[[], Place]
+        self, member: Member, session: Session, command: Command, place: Callable[[], Place], decide: Decide
     ) -> Outcome:
         match command:
             case Subscribe():
-                return self._subscribe(member, session, command, place)
+                return self._subscribe(member, command, place, decide)
             case Unsubscribe(channels, reply_to):
                 return self._unsubscribe(member, channels, reply_to)
             case Ping(reply_to):
@@ -123,17 +115,17 @@ class Desk:
                 return Outcome([answers.pong(place().positions, reply_to, skipped)])
             case Pong():
                 return Outcome([])
-        message = "this edge does not offer it; known here: subscribe, unsubscribe, ping, pong"
+        message = "this edge does not offer it; known here: subscribe, unsubscribe, ping, pong, authenticate"
         return Outcome([answers.error(ErrorCode.UNAVAILABLE, message, reply_to=command.reply_to)])
 
     def _subscribe(
-        self, member: Member, session: Session, command: Subscribe, place: Callable[[], Place]
+        self, member: Member, command: Subscribe, place: Callable[[], Place], decide: Decide
     ) -> Outcome:
         refused: list[Answer] = []
         accepted: list[str] = []
         before = frozenset(member.keys)
         for name in command.channels:
-            refusal = self._refusal(member, session, name, command.reply_to, refused)
+            refusal = self._refusal(member, name, command.reply_to, refused, decide)
             if refusal is not None:
                 refused.append(refusal)
                 continue
@@ -163,21 +155,20 @@ class Desk:
         ]
 
     def _refusal(
-        self, member: Member, session: Session, name: str, reply_to: ReplyTo, told: Sequence[Answer]
+        self, member: Member, name: str, reply_to: ReplyTo, told: Sequence[Answer], decide: Decide
     ) -> Answer | None:
         """Return why the connection may not be on *name*, or None; *told* are the refusals before it."""
         try:
             channel = parse_channel(name)
         except InvalidChannel as problem:
-            return _invalid(member, name, problem, reply_to, told)
+            return invalid(member, name, problem, reply_to, told)
         if name in member.keys:
             return None
-        if channel.is_server_joined or not permits(session.principal, channel):
-            message = "no claim of the token permits it"
-            return answers.error(ErrorCode.FORBIDDEN, message, channel=name, reply_to=reply_to)
-        if len(_channels(member)) >= self._limits.channels:
-            message = f"a connection is on at most {self._limits.channels} channels"
-            return answers.error(ErrorCode.LIMIT_EXCEEDED, message, channel=name, reply_to=reply_to)
+        decision = Decision.FORBIDDEN if channel.is_server_joined else decide(channel)
+        if decision is not Decision.PERMITTED:
+            return denied(decision, name, reply_to)
+        if len(channels_of(member)) >= self._limits.channels:
+            return too_many(self._limits.channels, name, reply_to)
         return None
 
     def _unsubscribe(self, member: Member, channels: Sequence[str], reply_to: ReplyTo) -> Outcome:
@@ -200,30 +191,7 @@ class Desk:
         try:
             channel = parse_channel(name)
         except InvalidChannel as problem:
-            return _invalid(member, name, problem, reply_to, told)
-        if channel.is_server_joined:
-            message = "the server joins and leaves this channel"
-            return answers.error(ErrorCode.FORBIDDEN, message, channel=name, reply_to=reply_to)
-        if name not in member.keys:
-            message = "the connection is not on this channel"
-            return answers.error(ErrorCode.NOT_SUBSCRIBED, message, channel=name, reply_to=reply_to)
+            return invalid(member, name, problem, reply_to, told)
+        if channel.is_server_joined or name not in member.keys:
+            return not_left(name, reply_to, is_server_joined=channel.is_server_joined)
         return None
-
-
-def _channels(member: Member) -> list[str]:
-    return [key for key in member.keys if not is_gap_key(key)]
-
-
-def _invalid(
-    member: Member, name: str, problem: InvalidChannel, reply_to: ReplyTo, told: Sequence[Answer]
-) -> Answer:
-    """Refuse a name that is none. What the connection is on is told once for a command: 4 KB of bad names
-    must not become megabytes of answers."""
-    is_told = any("channels" in answer.payload for answer in told)
-    return answers.error(
-        ErrorCode.INVALID_CHANNEL,
-        str(problem),
-        channel=name,
-        channels=None if is_told else sorted(_channels(member)),
-        reply_to=reply_to,
-    )

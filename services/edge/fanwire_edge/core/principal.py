@@ -35,8 +35,9 @@ class Principal:
     """A user of a tenant and what the credential says about it.
 
     `permissions` holds the entries of the claims `permissions` and `scope`, `patterns` those of `channels`.
-    `expires_at` is in seconds since the epoch, None for a credential that does not expire. Raises
-    InvalidPrincipal: channel names are built from user and tenant, so neither may bring a colon along.
+    `issued_at` and `expires_at` are in seconds since the epoch, None for a credential that does not say or
+    does not expire. `token_id` is what a revocation calls the credential by: the `jti`, or an API key's id.
+    Raises InvalidPrincipal: channel names are built from user and tenant, so neither may bring a colon along.
     """
 
     user: str
@@ -45,6 +46,8 @@ class Principal:
     permissions: frozenset[str] = frozenset()
     patterns: tuple[str, ...] = ()
     expires_at: float | None = None
+    issued_at: float | None = None
+    token_id: str | None = None
 
     def __post_init__(self) -> None:
         if not is_segment(self.tenant):

@@ -9,7 +9,7 @@ has trimmed what was not read yet, the loss is told and the stream is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -92,6 +92,12 @@ class Replay:
             if place.broker == cursor.broker and place.key > cursor.key:
                 self._places[stream] = page_start(place.key)
                 self._move(stream, place)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Yield no more of *keys*, to which the subscription has ended."""
+        self._keys = self._keys - frozenset(keys)
+        if not self._keys:
+            self._cursors.clear()
 
     def step(self, log: Log, pages: Pages, wire: Wire, *, is_conflated: bool = False) -> Step:
         """Return the next portion; not to be called when it is over.

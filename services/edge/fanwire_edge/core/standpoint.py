@@ -15,7 +15,7 @@ from fanwire_edge.core.stream import CONTROL, Stream
 from fanwire_protocol.keys import DIRECT_TOPIC, partition_of
 from fanwire_protocol.position import Position
 
-__all__ = ["Kept", "Standpoint", "Standpoints", "compact"]
+__all__ = ["NOWHERE", "Kept", "Standpoint", "Standpoints", "compact"]
 
 Places: TypeAlias = Mapping[Stream, Position]
 _ID = struct.Struct("!QQ")
@@ -76,6 +76,10 @@ class Standpoint:
         if self._kept is None:
             self._kept = compact(self.places, before)
         return self._kept
+
+
+# Where connections stand that nothing is delivered to.
+NOWHERE = Standpoint({})
 
 
 class Standpoints:

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 
 from fanwire_protocol.codes import CloseCode, GapReason
 
-__all__ = ["ABNORMAL", "CUTS", "LATENCY_BUCKETS_MS", "Gauges", "Tally", "close_reason"]
+__all__ = [
+    "ABNORMAL",
+    "CUTS",
+    "LATENCY_BUCKETS_MS",
+    "ORDERS",
+    "RATE_LIMITS",
+    "Gauges",
+    "Tally",
+    "close_reason",
+]
 
 # What a connection ends with that was lost without a CLOSE frame (RFC 6455 section 7.1.5).
 ABNORMAL = 1006
@@ -24,6 +33,31 @@ _REASONS = {int(code): code.name.lower() for code in CloseCode} | {
 # Why slow connections are cut: too far behind or no progress, beyond the log in memory, beyond the log in
 # Redis, or the furthest behind of an edge that holds too much.
 CUTS = ("slow", "memory", "history", "budget")
+
+# Limits that refuse: budgets of a connection or a tenant on this edge, what is counted across edges, and
+# sockets on which nothing is said.
+RATE_LIMITS = (
+    "commands",
+    "pings",
+    "churn",
+    "tenant",
+    "attempts",
+    "connections_user",
+    "connections_tenant",
+    "connections_ip",
+    "connections_key",
+    "half_open",
+)
+
+# What edges are told to do to connections; what breaks the rules is counted as `invalid`.
+ORDERS = ("revoke", "disconnect", "invalid")
+
+# What others answered about a channel.
+DECISIONS = ("permitted", "forbidden", "unauthenticated", "unavailable")
+# What became of requests to other services: any answer, none, or not even asked.
+OUTBOUND = ("answered", "failed", "not_asked")
+# Why subscriptions ended that the client did not end.
+ENDINGS = ("revoked", "expired")
 
 # How much of what a client asked for could be proven.
 RESUMES = ("recovered", "partial")
@@ -55,14 +89,28 @@ class Tally:
         # All there are from the beginning: who watches the first gap has to see it begin at none.
         self.gaps: Counter[str] = Counter({reason.value: 0 for reason in GapReason})
         self.cuts: Counter[str] = Counter(dict.fromkeys(CUTS, 0))
+        self.rate_limited: Counter[str] = Counter(dict.fromkeys(RATE_LIMITS, 0))
+        self.decisions: Counter[str] = Counter(dict.fromkeys(DECISIONS, 0))
+        self.outbound: Counter[str] = Counter(dict.fromkeys(OUTBOUND, 0))
+        self.subscriptions_ended: Counter[str] = Counter(dict.fromkeys(ENDINGS, 0))
         self.tail_lost = 0
+        self.audit_lines = 0
+        self.audit_lost = 0
         self.latency_counts = [0] * (len(LATENCY_BUCKETS_MS) + 1)
         self.latency_sum_ms = 0
+        self.orders: Counter[str] = Counter(dict.fromkeys(ORDERS, 0))
+        self.revocation_counts = [0] * (len(LATENCY_BUCKETS_MS) + 1)
+        self.revocation_sum_ms = 0
 
     def observe_latency(self, milliseconds: int) -> None:
         """Count the time of one event from the broker's clock to the end of its batch's writes."""
         self.latency_counts[bisect_left(LATENCY_BUCKETS_MS, milliseconds)] += 1
         self.latency_sum_ms += max(0, milliseconds)
+
+    def observe_revocation(self, milliseconds: int) -> None:
+        """Count the time of one revocation from the broker's clock to the last of its goodbyes."""
+        self.revocation_counts[bisect_left(LATENCY_BUCKETS_MS, milliseconds)] += 1
+        self.revocation_sum_ms += max(0, milliseconds)
 
 
 @dataclass(frozen=True, slots=True)
