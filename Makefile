@@ -48,9 +48,10 @@ bench-full: system setup
 	$(BIN)/python -m tests.bench.peers
 	$(BIN)/python -m tests.bench --full
 
-# The long forms of the fault tests and of fuzzing; more than half an hour, on a quiet machine.
+# The long forms of the fault tests, of fuzzing and of tenant isolation; more than half an hour, on a quiet machine.
 faults: system setup
-	FANWIRE_TEST_LONG=1 $(BIN)/pytest -q -s tests/faults tests/edge/test_fuzz_inbound.py tests/protocol/test_fuzz_parsers.py
+	FANWIRE_TEST_LONG=1 $(BIN)/pytest -q -s tests/faults tests/edge/test_fuzz_inbound.py \
+		tests/protocol/test_fuzz_parsers.py tests/security/test_isolation.py tests/security/test_logs.py
 
 fmt: setup
 	$(BIN)/ruff format .

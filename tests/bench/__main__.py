@@ -77,7 +77,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "scenarios", nargs="*", help=f"some of {', '.join(NAMES)}; by default {', '.join(SHORT)}"
     )
     parser.add_argument(
-        "--full", action="store_true", help="all scenarios, every peer in each, long runs: 35 minutes"
+        "--full", action="store_true", help="all scenarios, every peer in each, long runs: 40 minutes"
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 where a target is missed")
     parser.add_argument(
@@ -109,8 +109,8 @@ def _plan(options: argparse.Namespace) -> tuple[Plan, list[str]]:
     cores = Cores.choose()
     notes = [
         f"Server on core {cores.server}; load generator, publisher and Redis on core {cores.load}.",
-        "The edge runs with its defaults, but for the rate of admitting and sending away, and with "
-        "log level WARNING; uvloop where installed, no compression.",
+        "The edge runs with its defaults, but for the rate of admitting, of sending away and of a tenant's "
+        "commands, and with log level WARNING; uvloop where installed, no compression.",
         "Single runs vary by 30 % on shared machines: compare medians, and ratios of interleaved pairs.",
     ]
     if not cores.are_apart:

@@ -48,6 +48,8 @@ class Edge:
             environment |= {
                 "FANWIRE_EDGE__ADMISSION_PER_SECOND": _UNLIMITED,
                 "FANWIRE_EDGE__ADMISSION_BURST": _UNLIMITED,
+                # A million subscriptions of one tenant as fast as they go.
+                "FANWIRE_LIMITS__TENANT_PER_SECOND": "0",
             }
         environment |= settings or {}
         self._process = Process.fanwire("edge", *arguments, environment=environment)

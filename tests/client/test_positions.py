@@ -3,32 +3,47 @@
 A model server speaks PROTOCOL §6 over a log in memory. It writes bytes; a cut takes away any suffix of
 what the client has not read yet. The check after every step: each event that is due on an answered
 channel was yielded, or is covered by a yielded gap, or comes when the session resumes from where it
-stands.
+stands. The server refuses channels for now, or whole commands, and lets permissions expire, as it likes.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from fanwire_client._effects import Deliver, Ready
+from fanwire_client._effects import Deliver, Postponed, Ready
 from fanwire_client._events import Event, Gap
 from fanwire_client._session import Session
 from fanwire_protocol.channels import covers
 from fanwire_protocol.commands import Ping, Subscribe, Unsubscribe, decode_command
 from fanwire_protocol.frames import Frame, decode_frame, encode_frame
 from fanwire_protocol.position import Position
-from tests.client.wire import ORDERS, A, B, connected, event, gap, offset, place, pong, subscribed
+from tests.client.wire import (
+    ORDERS,
+    A,
+    B,
+    connected,
+    error,
+    event,
+    expired,
+    gap,
+    offset,
+    place,
+    pong,
+    subscribed,
+)
 
 OTHER = "tenant:acme:resource:bills:1"
 WIDE = "tenant:acme:resource:*"
 PUBLISHED = (A, B, OTHER)
 WANTED = (A, B, OTHER, ORDERS, WIDE)
 TOPICS = ("orders", "billing")
+# Among what is refused: every command that asks for channels.
+COMMANDS = "commands"
 # All of the bytes, none, or a cut somewhere between.
 SHARES = st.one_of(st.just(1.0), st.floats(0, 1))
 
@@ -56,11 +71,12 @@ def numbers(places: Mapping[str, Position] | None) -> dict[str, int]:
 
 
 class ModelConnection:
-    """The server's side of one connection; `wire` is what it has written."""
+    """A server's side of a connection; `wire` is what it has written, *refused* what it refuses for now."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, refused: Set[str] = frozenset()) -> None:
         self.wire = b""
         self._log = log
+        self._refused = refused
         self._names: set[str] = set()
         self._sent = log.heads()
         self._write(connected({topic: place(n) for topic, n in self._sent.items()}))
@@ -83,7 +99,24 @@ class ModelConnection:
         """Send everything that came since."""
         self._replay(dict(self._sent), self._names)
 
-    def _subscribe(self, channels: tuple[str, ...], since: dict[str, int] | None, reply_to: int) -> None:
+    def expire(self, name: str) -> None:
+        """Let a permission expire; what came for the channel since is not sent."""
+        if name in self._names:
+            self._names.remove(name)
+            self._write(expired(name))
+
+    def _subscribe(self, asked: tuple[str, ...], since: dict[str, int] | None, reply_to: int) -> None:
+        if COMMANDS in self._refused:
+            self._write(error("rate_limited", reply_to=reply_to))
+            return
+        for name in asked:
+            if name in self._refused:
+                self._write(error("unavailable", name, reply_to))
+        channels = [name for name in asked if name not in self._refused]
+        if channels:
+            self._join(channels, since, reply_to)
+
+    def _join(self, channels: list[str], since: dict[str, int] | None, reply_to: int) -> None:
         self.pump()
         self._names.update(channels)
         proven = since is not None and all(n >= self._log.trimmed[topic] for topic, n in since.items())
@@ -116,7 +149,9 @@ class Resumption(RuleBasedStateMachine):
         super().__init__()
         self.log = Log()
         self.session = Session()
-        self.connection = ModelConnection(self.log)
+        self.refused: set[str] = set()
+        self.rounds: list[int] = []
+        self.connection = ModelConnection(self.log, self.refused)
         self.unread = 0
         self.numbers: dict[str, int] = {}
         self.starts: dict[str, dict[str, int]] = {}
@@ -153,6 +188,21 @@ class Resumption(RuleBasedStateMachine):
             self.session.unsubscribe(self.numbers.pop(name))
             self.starts.pop(name, None)
 
+    @rule(names=st.sets(st.sampled_from((*WANTED, COMMANDS))))
+    def refuse(self, names: set[str]) -> None:
+        self.refused.clear()
+        self.refused.update(names)
+
+    @rule(name=st.sampled_from(WANTED))
+    def expire(self, name: str) -> None:
+        self.connection.expire(name)
+
+    @rule()
+    def ask_again(self) -> None:
+        """Let the round be due that waits longest."""
+        if self.rounds:
+            self.session.ask_again(self.rounds.pop(0))
+
     @rule(share=SHARES, is_pinging=st.booleans())
     def exchange(self, share: float, is_pinging: bool) -> None:
         """Let the client read some bytes and send what is due, and the server answer."""
@@ -168,7 +218,8 @@ class Resumption(RuleBasedStateMachine):
         """Lose what the client has not read, from any byte on, and come back."""
         self.read(share)
         self.session.lost(1006)
-        self.connection, self.unread = ModelConnection(self.log), 0
+        self.connection, self.unread = ModelConnection(self.log, self.refused), 0
+        self.rounds.clear()
         self.exchange(1.0, False)
 
     def read(self, share: float) -> None:
@@ -190,6 +241,8 @@ class Resumption(RuleBasedStateMachine):
                         self.gaps[number].append(hole)
                 case Ready(number):
                     self.begin(number, item)
+                case Postponed(number):
+                    self.rounds.append(number)
 
     def begin(self, number: int, answer: Frame) -> None:
         """Note where the first answer of a subscription says that its events begin."""
@@ -229,10 +282,19 @@ class Resumption(RuleBasedStateMachine):
             assert len(items) == len(set(items))
 
     def teardown(self) -> None:
-        """A connection that is not cut brings everything that is due."""
+        """A connection that is not cut brings everything that is due, once nothing is refused any more."""
+        self.refused.clear()
+        self.exchange(1.0, False)
+        while self.rounds:
+            self.ask_again()
+        self.everything_is_told()
         self.cut(0.5)
+        self.everything_is_told()
+
+    def everything_is_told(self) -> None:
         self.exchange(1.0, False)
         self.read(1.0)
+        assert all(self.session.is_ready(number) for number in self.numbers.values())
         for name in self.starts:
             for due in self.due(name):
                 assert self.is_told(name, *due), (name, due)

@@ -16,6 +16,7 @@ from fanwire_client._effects import (
     Ending,
     Expiring,
     Opened,
+    Postponed,
     Ready,
     Shown,
 )
@@ -32,6 +33,7 @@ from tests.client.wire import (
     disconnect,
     error,
     event,
+    expired,
     frame,
     gap,
     offset,
@@ -361,7 +363,151 @@ def test_renewed_wish_is_not_answered_by_the_answer_to_the_old_one() -> None:
     assert session.receive(subscribed([A, B], reply_to=3)) == []
 
 
-def test_refused_channel_ends_every_subscription_that_names_it() -> None:
+def asked_anew(orders: int = 3) -> tuple[Session, int, dict[str, Any]]:
+    """Return a session that asks for A and B on its second connection, the subscription and the command."""
+    session, number = live(A, B, orders=orders)
+    session.lost(1006)
+    session.receive(connected(places(orders=5)))
+    [command] = commands(session)
+    return session, number, command
+
+
+def test_what_could_not_be_checked_is_asked_for_again() -> None:
+    """Nobody is told; what was refused together comes back together, from where it stood, and nothing else
+    waits for it."""
+    session, number, asked = asked_anew(orders=3)
+
+    first = session.receive(error("unavailable", A, asked["id"], retry_after_ms=250))
+    assert first == [Postponed(asked["id"], "unavailable", 0.25, 1.0)]
+    assert session.receive(error("unavailable", B, asked["id"])) == []
+    assert not session.is_ready(number)
+    session.receive(pong(orders=9))
+    session.subscribe([ORDERS])
+    assert [each["channels"] for each in commands(session)] == [[ORDERS]]
+
+    session.ask_again(asked["id"])
+    [again] = commands(session)
+    assert (again["channels"], again["since"]) == ([A, B], asked["since"])
+    answer = subscribed([A, B], places(orders=3), recovered=True, reply_to=again["id"])
+    assert session.receive(answer) == [Ready(number)]
+
+
+@pytest.mark.parametrize("code", ["unavailable", "rate_limited"])
+def test_the_server_is_asked_less_and_less_often_until_it_answers(code: str) -> None:
+    """The window doubles from a second to 30, also over a reconnect, and begins anew after an answer."""
+    session = Session()
+    number = session.subscribe([A])
+    session.receive(connected())
+    windows = []
+    for count in range(8):
+        [command] = commands(session)
+        [told] = session.receive(error(code, A if code == "unavailable" else None, command["id"]))
+        assert isinstance(told, Postponed)
+        windows.append(told.window_seconds)
+        if count == 3:
+            session.lost(1006)
+            session.receive(connected())
+        else:
+            session.ask_again(told.number)
+    assert windows == [1, 2, 4, 8, 16, 30, 30, 30]
+
+    [command] = commands(session)
+    assert session.receive(subscribed([A], reply_to=command["id"])) == [Ready(number)]
+    [told] = session.receive(expired(A))
+    assert isinstance(told, Postponed)
+    assert told.window_seconds == 1
+
+
+def test_who_asked_for_too_much_asks_for_nothing_until_it_is_time() -> None:
+    """Everything waits for the first that was refused, and goes out in as few commands as possible."""
+    session = Session()
+    session.receive(connected())
+    told = []
+    for name in (A, B):
+        session.subscribe([name])
+        [command] = commands(session)
+        told.append(error("rate_limited", None, command["id"], retry_after_ms=250))
+    assert session.receive(told[0]) == [Postponed(1, "rate_limited", 0.25, 1.0)]
+    assert session.receive(told[1]) == []
+    session.subscribe([ORDERS])
+
+    session.ask_again(99)
+    assert not session.has_commands
+    assert commands(session) == []
+    session.ask_again(1)
+    assert session.has_commands
+    assert sorted(commands(session)[0]["channels"]) == sorted([A, B, ORDERS])
+
+
+@pytest.mark.parametrize("code", ["unavailable", "rate_limited"])
+def test_another_connection_is_asked_at_once(code: str) -> None:
+    """What a server refused for now holds for its connection."""
+    session, _, asked = asked_anew(orders=3)
+    channel = None if code == "rate_limited" else A
+    session.receive(error(code, channel, asked["id"]))
+    session.lost(1006)
+
+    session.receive(connected())
+    [again] = commands(session)
+    assert (set(again["channels"]), again["since"]) == ({A, B}, asked["since"])
+    assert session.receive(error(code, channel, again["id"])) != []
+
+
+def test_what_nobody_wants_any_more_is_not_asked_for_again() -> None:
+    """Nor is it left: the server is not on it."""
+    session, number, asked = asked_anew()
+    for name in (A, B):
+        session.receive(error("unavailable", name, asked["id"]))
+    session.unsubscribe(number)
+
+    session.ask_again(asked["id"])
+    assert commands(session) == []
+
+
+@pytest.mark.parametrize(
+    ("recovered", "after", "resumes"),
+    [(True, [], 6), (False, [], 3), (False, [pong(orders=7)], 7)],
+    ids=["live", "unproven", "proven"],
+)
+def test_what_has_expired_is_asked_for_again(recovered: bool, after: list[Frame], resumes: int) -> None:
+    """Another permission may hold: it resumes from where it stood when it ended, whatever comes meanwhile."""
+    session, number, asked = asked_anew(orders=3)
+    session.receive(subscribed([A, B], places(orders=6), recovered=recovered, reply_to=asked["id"]))
+    for item in after:
+        session.receive(item)
+
+    [told] = session.receive(expired(A, ORDERS))
+    assert isinstance(told, Postponed)
+    assert (told.code, told.after_seconds, told.window_seconds) == ("expired", 0.0, 1.0)
+    session.receive(pong(orders=9))
+    assert not session.is_ready(number)
+
+    session.ask_again(told.number)
+    assert [(each["channels"], each["since"]) for each in commands(session)] == [
+        ([A], places(orders=resumes))
+    ]
+
+
+def test_what_expires_while_it_is_asked_for_anew_is_answered_still() -> None:
+    """The end of the old subscription says nothing of the new one, nor is what has ended left."""
+    session, number = live(A, B)
+    session.unsubscribe(number)
+    again = session.subscribe([A])
+    assert session.receive(expired(B)) == []
+    left, asked = commands(session)
+    assert (left["type"], left["channels"], asked["type"], asked["channels"]) == (
+        "unsubscribe",
+        [A],
+        "subscribe",
+        [A],
+    )
+
+    assert session.receive(expired(A)) == []
+    assert session.receive(subscribed([A], reply_to=asked["id"])) == [Ready(again)]
+
+
+@pytest.mark.parametrize("code", ["forbidden", "unauthenticated", "invalid_channel", "limit_exceeded", "new"])
+def test_refused_channel_ends_every_subscription_that_names_it(code: str) -> None:
     """The refusal reaches each, and what only they wanted is left."""
     session = Session()
     first, second, third = session.subscribe([A, B]), session.subscribe([A]), session.subscribe([ORDERS])
@@ -369,9 +515,9 @@ def test_refused_channel_ends_every_subscription_that_names_it() -> None:
     session.commands()
     session.receive(subscribed([B, ORDERS], reply_to=1))
 
-    effects = session.receive(error("forbidden", A, reply_to=1))
+    effects = session.receive(error(code, A, reply_to=1))
 
-    text = f"the server refused {A}: forbidden: not permitted"
+    text = f"the server refused {A}: {code}: not permitted"
     assert ended(effects) == [(first, text), (second, text)]
     assert all(isinstance(item.error, SubscriptionRefused) for item in effects if isinstance(item, End))
     assert commands(session) == [{"type": "unsubscribe", "channels": [B], "id": 2}]
@@ -394,17 +540,16 @@ def test_refused_command_ends_what_it_asked_for(reply_to: int | None, is_ended: 
     assert (effects == [Complaint("limit_exceeded")]) is not is_ended
 
 
-@pytest.mark.parametrize("reason", ["revoked", "expired"])
-def test_ended_subscription_tells_why(reason: str) -> None:
-    """A subscription that the server takes back ends with the reason, and is not unsubscribed again."""
+def test_ended_subscription_tells_why() -> None:
+    """A subscription that the server takes back ends for good, and is not unsubscribed again."""
     session, number = live(A)
 
-    (effect,) = session.receive(frame("unsubscribed", {"channels": [A, B], "reason": reason}))
+    (effect,) = session.receive(frame("unsubscribed", {"channels": [A, B], "reason": "revoked"}))
 
     assert isinstance(effect, End)
     assert effect.subscription == number
     assert isinstance(effect.error, SubscriptionEnded)
-    assert (effect.error.channel, effect.error.reason) == (A, reason)
+    assert (effect.error.channel, effect.error.reason) == (A, "revoked")
     assert session.commands() == []
 
 

@@ -106,10 +106,22 @@ def pong(**numbers: int) -> Frame:
 
 
 def error(
-    code: str, channel: str | None = None, reply_to: int | None = None, message: str = "not permitted"
+    code: str,
+    channel: str | None = None,
+    reply_to: int | None = None,
+    message: str = "not permitted",
+    retry_after_ms: int | None = None,
 ) -> Frame:
     """Return `error`."""
-    return frame("error", {"code": code, "message": message}, channel=channel, reply_to=reply_to)
+    payload: dict[str, JsonValue] = {"code": code, "message": message}
+    if retry_after_ms is not None:
+        payload["retryAfterMs"] = retry_after_ms
+    return frame("error", payload, channel=channel, reply_to=reply_to)
+
+
+def expired(*channels: str) -> Frame:
+    """Return the `unsubscribed` of channels whose permission could not be renewed."""
+    return frame("unsubscribed", {"channels": list(channels), "reason": "expired"})
 
 
 def disconnect(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -151,3 +152,31 @@ def _key(offset: str | None) -> tuple[int, int]:
 
 def _topic(event: Event) -> str:
     return (event.offset or "").partition("@")[0]
+
+
+async def test_client_that_asks_for_too_much_at_once_gets_it_in_time(shared_redis: SharedRedis) -> None:
+    """Sixty subscriptions in sixty commands are beyond an edge's budget: what it refuses is asked for again,
+    and every one of them gets its events."""
+    settings = {"FANWIRE_LIMITS__COMMANDS_BURST": "10"}
+    async with (
+        edge_on(shared_redis, **settings) as edge,
+        Publisher.from_url(shared_redis.url, prefix=shared_redis.prefix) as publisher,
+        Client(edge.url, token=_token()) as client,
+        AsyncExitStack() as stack,
+    ):
+        subscriptions = []
+        for number in range(60):
+            subscription = client.subscribe(resource("orders", str(number)))
+            subscriptions.append(await stack.enter_async_context(subscription))
+            # So that they do not share a command.
+            await asyncio.sleep(0)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            for subscription in subscriptions:
+                await subscription.ready()
+        refused = await edge.metric('fanwire_rate_limited_total{limit="commands"}')
+        assert refused >= 1
+
+        writer = Writer(publisher)
+        for number, subscription in enumerate(subscriptions):
+            [event] = await writer.write("orders", id_=str(number))
+            _assert_exactly(await _until(subscription, event), [event])

@@ -8,7 +8,7 @@ import sys
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -45,13 +45,12 @@ READY_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class RunningEdge:
-    """A ready edge. `secrets` is what its output must not show at its end, beside what the kit made."""
+    """A ready edge."""
 
     process: Process
     port: int
     ops_port: int
     redis: SharedRedis
-    secrets: list[str] = field(default_factory=list)
 
     def token(self, tenant: str | None = "acme", **claims: Any) -> str:
         """Return a token of `u-1`, who may read the tenant's orders; the output must never show it."""
@@ -171,8 +170,6 @@ async def stop(edge: RunningEdge, *, is_told: bool = False) -> int:
         edge.process.child.terminate()
     status = await edge.process.wait_for_exit()
     output = edge.process.output
-    for secret in edge.secrets:
-        CANARIES.remember(secret)
     CANARIES.check(output, "the output of the edge")
     assert "Traceback" not in output, output[-8000:]
     return status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -22,7 +22,7 @@ from tests.edge.model_world import EdgeLimits, ModelEdge
 from tests.kit.wait import eventually
 
 ALICE = Principal("alice", "acme")
-LEASE_SECONDS = 0.5
+LEASE_SECONDS = 1.0
 
 
 class SlowLeases(MemoryLeases):
@@ -34,6 +34,7 @@ class SlowLeases(MemoryLeases):
         self.may_answer.set()
         self.is_away = False
         self.asked = 0
+        self.renewing: Mapping[str, Sequence[str]] = {}
 
     async def attempt(self, address: str) -> float:
         """Count an attempt, in time."""
@@ -50,10 +51,16 @@ class SlowLeases(MemoryLeases):
         await self.may_answer.wait()
         return wait
 
+    async def renew(self, held: Mapping[str, Sequence[str]]) -> Collection[str]:
+        """Renew leases when that is allowed."""
+        self.renewing = held
+        await self.may_answer.wait()
+        return await super().renew(held)
+
 
 @pytest.fixture
 async def leases() -> SlowLeases:
-    """Leases that end after half a second."""
+    """Leases that end after a second."""
     return SlowLeases(time.monotonic, LEASE_SECONDS, 3)
 
 
@@ -134,6 +141,19 @@ async def test_all_that_is_held_is_renewed(leases: SlowLeases) -> None:
         assert await has_room(leases, "tenant:acme", 600)
         assert not await has_room(leases, "user:acme:u-599")
         assert await has_room(leases, "user:acme:u-0")
+
+
+async def test_who_leaves_while_it_is_renewed_holds_nothing(leases: SlowLeases) -> None:
+    """A renewal that comes behind the end of a lease does not make it one again."""
+    guard = guard_of(leases, user=1)
+    async with running(guard):
+        await guard.enter(ALICE, "c-1", "")
+        leases.may_answer.clear()
+        await eventually(lambda: "user:acme:alice" in leases.renewing)
+        guard.leave("c-1")
+        leases.may_answer.set()
+
+        await eventually(lambda: has_room(leases, "user:acme:alice"), LEASE_SECONDS / 2)
 
 
 @pytest.mark.parametrize("is_open", [True, False])

@@ -92,7 +92,6 @@ async def test_a_token_that_identifies_nobody_is_401(
 ) -> None:
     """The answer says so in JSON and in `WWW-Authenticate`, and repeats nothing of the token."""
     token = make_token(**claims)
-    edge.secrets.append(token)
     async with await edge.dial() as wire:
         answer = await wire.ask(upgrade_request(source + token))
 
@@ -231,7 +230,7 @@ async def test_a_plain_get_can_be_400(brisk_edge: RunningEdge) -> None:
 async def test_broken_http_is_400_and_writes_no_token_down(
     edge: RunningEdge, lines: Callable[[str], list[str]]
 ) -> None:
-    """The token is in `edge.secrets`: the fixture looks for it in the output at the end."""
+    """The kit remembers every token that it makes, and looks for it in the output at the end."""
     async with await edge.dial() as wire:
         wire.writer.write(upgrade_request(*lines(edge.token())))
 

@@ -24,6 +24,9 @@ from tests.kit.wait import eventually
 ORIGIN = "https://app.example.com"
 KEY = CANARIES.remember("fw_canary-key-0123456789abcdef")
 LATER_KEY = CANARIES.remember("fw_canary-key-fedcba9876543210")
+# What tokens and sessions begin with.
+for beginning in ("canary-token", "canary-session", "shop-canary", "broken-canary", "slow-canary"):
+    CANARIES.remember(beginning)
 CALLABLE = """
 import asyncio
 
@@ -109,7 +112,6 @@ async def asking(session_redis: RedisServer, api: RestApi, keys: Path) -> AsyncI
         OUTBOUND__TIMEOUT="1",
         OUTBOUND__BREAKER_FAILURES="1000",
     ) as running:
-        running.secrets.extend(["canary-token", "canary-session"])
         yield running
 
 
@@ -264,7 +266,6 @@ async def test_keys_come_and_go_with_the_file(asking: RunningEdge, keys: Path) -
 async def reading(session_redis: RedisServer) -> AsyncIterator[RunningEdge]:
     """An edge that reads sessions and API keys in Redis, beside JWT."""
     async with running_edge(SharedRedis(session_redis, "identities-reading"), **IN_REDIS) as running:
-        running.secrets.append("canary-session")
         yield running
 
 
@@ -384,7 +385,6 @@ async def test_while_redis_is_away_nobody_comes_in_by_session_or_key(redis_serve
             put_session(redis_server, "canary-session-0123456789"),
             put_key(redis_server, "fanwire", KEY),
         )
-        edge.secrets.append("canary-session")
         for lines in (session, [key]):
             assert (await shown(edge, *lines)).status == 101
         redis_server.kill()
@@ -417,7 +417,6 @@ async def test_a_function_of_the_operator_tells_whose_a_token_is_in_a_cookie_too
         ORIGINS__ALLOWED=json.dumps([ORIGIN]),
         OUTBOUND__TIMEOUT="0.5",
     ) as edge:
-        edge.secrets.extend(["shop-canary", "broken-canary", "slow-canary"])
         for lines in ([bearer("shop-canary")], ["Cookie: session=shop-canary", f"Origin: {ORIGIN}"]):
             async with opened(edge, *lines) as wire:
                 assert (wire.greeting["user"], wire.greeting["tenant"]) == ("7", "shop")

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from fanwire_edge.core.room import Room
 from fanwire_edge.core.state import State
-from fanwire_edge.joining import Room, join
+from fanwire_edge.joining import join
 from fanwire_protocol.orders import Operation, Order
 from tests.edge.model_broker import ModelBroker
 from tests.edge.model_world import Client, EdgeLimits, ModelEdge

@@ -22,7 +22,7 @@ from tests.kit.redis_server import RedisServer, SharedRedis
 from tests.kit.wait import eventually
 
 PER_USER = 5
-LEASE_SECONDS = 2
+LEASE_SECONDS = 3
 FIVE: dict[str, Any] = {"LIMITS__CONNECTIONS_PER_USER": "5", "LIMITS__LEASE_SECONDS": str(LEASE_SECONDS)}
 Edges: TypeAlias = tuple[RunningEdge, RunningEdge]
 _addresses = itertools.count(1)

@@ -26,6 +26,7 @@ from tests.edge.mirror import (
 )
 from tests.edge.running import RunningEdge, running_edge
 from tests.edge.wire import Wire, types
+from tests.kit.canaries import CANARIES
 from tests.kit.redis_server import RedisServer, SharedRedis
 from tests.kit.rest_api import Answer, RestApi
 from tests.kit.tokens import SECRET
@@ -406,7 +407,7 @@ async def test_owners_are_asked_with_the_edges_own_bearer(
 ) -> None:
     """Whoever belongs to the owner may read; a lookup that fails denies."""
     secret = tmp_path / "bearer"
-    secret.write_text("canary-owner-bearer\n")
+    secret.write_text(CANARIES.remember("canary-owner-bearer") + "\n")
     spec = "tenant:acme:resource:spec"
     settings: dict[str, Any] = {
         "AUTHORIZATION__MODE": "owner",
@@ -419,7 +420,6 @@ async def test_owners_are_asked_with_the_edges_own_bearer(
     api.table[bearer, "/specs/2"] = {"team": {"id": "globex"}}
     api.table[bearer, "/specs/3"] = 500
     async with running_edge(shared_redis, **settings) as edge, edge.client(scope="spec:read") as client:
-        edge.secrets.append("canary-owner-bearer")
         # The mode does not name `claims`: what they permit does not count.
         client.send(subscribe(*(f"{spec}:{number}" for number in (1, 2, 3, 4))))
         found = await client.messages(4)

@@ -15,6 +15,8 @@ __all__ = ["CANARIES", "PAYLOAD_CANARY", "Canaries", "SecretShown"]
 PAYLOAD_CANARY: Final = "canary-3f9a1c77"
 # As much of a secret tells that it is that one; so what was cut is found, too.
 _PIECE = 16
+# What a JWT begins with: an object, in base64.
+_HEADER = "eyJ"
 _LETTERS = "[A-Za-z0-9_-]"
 _RUN = re.compile(rf"{_LETTERS}{{{_PIECE},}}")
 
@@ -35,6 +37,9 @@ class Canaries:
         piece = _RUN.match(secret)
         if piece is None:
             self._texts.add(secret)
+        elif piece[0].startswith(_HEADER):
+            # All tokens begin alike; what follows does not.
+            self._pieces.add(secret[-_PIECE:])
         else:
             self._pieces.add(piece[0][:_PIECE])
         return secret

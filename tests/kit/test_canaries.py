@@ -70,6 +70,16 @@ def test_a_secret_of_any_letters_is_found(secret: str) -> None:
     assert canaries.shown_in(secret[1:]) == []
 
 
+def test_a_whole_token_is_known_by_its_end() -> None:
+    """Not by its beginning, which every other token has too."""
+    canaries = Canaries()
+    token = canaries.remember(make_token())
+    other = make_token(sub="u-2")
+
+    assert canaries.shown_in(other) == []
+    assert canaries.shown_in(f"Bearer {token}!") == [token[-16:]]
+
+
 def test_the_search_says_where_a_secret_stands() -> None:
     """The line, so that one can see who wrote it."""
     with pytest.raises(SecretShown, match=r"(?s)^/metrics shows canary.*:\nb canary-"):

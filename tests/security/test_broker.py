@@ -15,11 +15,12 @@ from fanwire_protocol.keys import control_key, stream_key
 from fanwire_publisher import Publisher, PublishRefused
 from tests.docs.pages import page
 from tests.edge.running import ORDERS, RunningEdge, edge_process, order, running_edge
+from tests.kit.canaries import CANARIES
 from tests.kit.certificates import Authority
 from tests.kit.processes import free_port
 from tests.kit.redis_server import RedisServer, SharedRedis
 
-PASSWORD = "acl-password-5d0c81"
+PASSWORD = CANARIES.remember("acl-password-5d0c81")
 GUIDE = page("docs/guides/security.md")
 
 
@@ -44,23 +45,24 @@ def _as(server: RedisServer, user: str) -> str:
 async def test_s41_the_rights_of_the_guide_are_enough(guarded: RedisServer) -> None:
     """An edge and a publisher with no others work together, limits and revocations among it."""
     shared = SharedRedis(guarded, "fanwire")
-    async with running_edge(
-        shared,
-        BROKER__URL=_as(guarded, "edge"),
-        LIMITS__CONNECTIONS_PER_USER="5",
-        LIMITS__ATTEMPTS_PER_MINUTE="100",
-        AUTH__SOURCES='["authorization", "api_key"]',
-        AUTH__API_KEY__REDIS="true",
-        AUDIT__TARGET="redis",
-    ) as edge:
-        edge.secrets.append(PASSWORD)
-        async with edge.client() as wire:
-            await wire.call({"type": "subscribe", "channel": "tenant:acme:resource:orders:*"}, "subscribed")
-            async with Publisher.from_url(_as(guarded, "shop"), prefix="fanwire") as publisher:
-                await publisher.publish(ORDERS, "order.updated", 1, tenant="acme", resource=(ORDERS, "1"))
-                await wire.message("order.updated")
-                await publisher.revoke("acme", user="u-1")
-            assert (await wire.closing()).code == 4503
+    async with (
+        running_edge(
+            shared,
+            BROKER__URL=_as(guarded, "edge"),
+            LIMITS__CONNECTIONS_PER_USER="5",
+            LIMITS__ATTEMPTS_PER_MINUTE="100",
+            AUTH__SOURCES='["authorization", "api_key"]',
+            AUTH__API_KEY__REDIS="true",
+            AUDIT__TARGET="redis",
+        ) as edge,
+        edge.client() as wire,
+    ):
+        await wire.call({"type": "subscribe", "channel": "tenant:acme:resource:orders:*"}, "subscribed")
+        async with Publisher.from_url(_as(guarded, "shop"), prefix="fanwire") as publisher:
+            await publisher.publish(ORDERS, "order.updated", 1, tenant="acme", resource=(ORDERS, "1"))
+            await wire.message("order.updated")
+            await publisher.revoke("acme", user="u-1")
+        assert (await wire.closing()).code == 4503
     assert guarded.execute("XLEN", "fanwire:_audit") >= 2
     denied = guarded.execute("ACL", "LOG")
     assert denied == [], denied
@@ -125,10 +127,8 @@ async def test_s42_a_broker_behind_tls_is_read(authority: Authority) -> None:
     port = free_port()
     with _tls_broker(authority, port, "localhost") as server:
         url = f"rediss://:{PASSWORD}@localhost:{port}/0?ssl_ca_certs={authority.file}"
-        async with running_edge(SharedRedis(server, "tls"), BROKER__URL=url) as edge:
-            edge.secrets.append(PASSWORD)
-            async with edge.client():
-                assert await edge.metric("tail_reading") == 1
+        async with running_edge(SharedRedis(server, "tls"), BROKER__URL=url) as edge, edge.client():
+            assert await edge.metric("tail_reading") == 1
 
 
 @pytest.mark.parametrize(

@@ -58,14 +58,10 @@ async def test_s40_keys_are_compared_by_their_hashes_in_constant_time(
 async def test_s40_who_reads_the_file_of_keys_cannot_use_it(tmp_path: Path) -> None:
     """What stands in it is no key, in no spelling."""
     path = tmp_path / "keys.toml"
-    _write(path, f'[[key]]\nid = "ci-1"\nsha256 = "{DIGEST.hex()}"\nuser = "u-1"\ntenant = "acme"\n')
+    path.write_text(f'[[key]]\nid = "ci-1"\nsha256 = "{DIGEST.hex()}"\nuser = "u-1"\ntenant = "acme"\n')
     verifier = ApiKeyVerifier(ApiKeyFile(str(path), None, lambda: 0.0), lambda: 0.0)
 
     assert (await verifier.verify(KEY)).user == "u-1"
     for shown in (DIGEST.hex(), DIGEST.hex().upper(), "ci-1-ci-1-ci-1-ci-1-ci-1"):
         with pytest.raises(InvalidToken, match="not known"):
             await verifier.verify(shown)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)

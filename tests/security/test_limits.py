@@ -73,7 +73,6 @@ async def test_s15_bad_tokens_are_refused_before_they_are_looked_at(limited_edge
     in meanwhile."""
     edge, source = limited_edge, address()
     bad = make_token(secret="another-secret-of-more-than-32-bytes")
-    edge.secrets.append(bad.rpartition(".")[2])
 
     async with asyncio.TaskGroup() as tasks:
         stormy = tasks.create_task(storm(edge, bad, source, 1000))
@@ -93,7 +92,6 @@ async def test_s21_the_sixth_connection_and_the_next_attempt_are_refused_on_any_
     async with running_edge(limited_edge.redis, **LIMITED) as other, AsyncExitStack() as stack:
         edges, source = (limited_edge, other), address()
         token = other.token(tenant)
-        limited_edge.secrets.append(token.rpartition(".")[2])
 
         async def tries(number: int, wanted: str) -> int:
             wire = await stack.enter_async_context(await edges[number % 2].dial())
@@ -137,11 +135,11 @@ async def test_s23_who_dawdles_is_cut_off_and_others_come_in(limited_edge: Runni
             for number in range(20):
                 asked_at = time.monotonic()
                 assert (await ask(edge, edge.token(tenant, sub=f"u-{number}"), address())).status == 101
-                assert time.monotonic() - asked_at < 1
+                assert time.monotonic() - asked_at < 2
             for wire in (*idle, *slow):
                 await wire.rest()
             # A second for the upgrade, and a tick of the caretaker.
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 5
             for each in dawdling:
                 each.cancel()
 
@@ -171,7 +169,7 @@ async def test_s23_sockets_on_which_nothing_is_said_do_not_use_up_the_files(
             await client.call({"type": "subscribe", "channel": "tenant:acme:resource:orders:1"}, "subscribed")
             await publisher.publish("orders", "order.updated", 1, tenant="acme", resource=("orders", "1"))
             await client.message("order.updated")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 5
         assert await edge.metric("rate_limited_total", limit="half_open") >= 700 - 150 - 1
 
 

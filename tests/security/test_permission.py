@@ -36,7 +36,7 @@ channels = ["tenant:{tenant}:resource:orders:{order}"]
 BROKEN = {
     "500": Answer(500),
     "502": Answer(502, "<html>Bad Gateway</html>"),
-    "garbage": Answer(299 + 1, b"\x00\xff"),
+    "garbage": Answer(300, b"\x00\xff"),
     "reset": Answer(reset=True),
     "half an answer": Answer(500, b"x" * 1000, half=True),
     "no answer": Answer(hang=True),

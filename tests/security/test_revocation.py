@@ -20,9 +20,10 @@ from fanwire_publisher import Outgoing, Publisher, PublishRefused
 from tests.docs.pages import page
 from tests.edge.running import ORDERS, RunningEdge, running_edge
 from tests.edge.wire import upgrade_request
+from tests.kit.canaries import CANARIES
 from tests.kit.redis_server import RedisServer, SharedRedis
 
-PASSWORD = "acl-password-77f1c2"
+PASSWORD = CANARIES.remember("acl-password-77f1c2")
 # Where one machine's second ends, another's has begun.
 LATER = 20
 [FEED] = re.findall(
@@ -107,7 +108,6 @@ async def test_s45_only_who_may_write_control_gives_orders(guarded: SharedRedis)
     """A publisher without that right publishes, and is refused when it tries to revoke, by any means."""
     async with AsyncExitStack() as stack:
         edge = await stack.enter_async_context(running_edge(guarded))
-        edge.secrets.append(PASSWORD)
         wire = await stack.enter_async_context(edge.client())
         feed = await stack.enter_async_context(Publisher.from_url(url_of(guarded, "feed")))
         admin = await stack.enter_async_context(Publisher.from_url(url_of(guarded, "admin")))

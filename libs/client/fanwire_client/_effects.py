@@ -8,7 +8,18 @@ from typing import TypeAlias
 from fanwire_client._errors import FanwireError
 from fanwire_client._events import Event, Gap
 
-__all__ = ["Complaint", "Deliver", "Effect", "End", "Ending", "Expiring", "Opened", "Ready", "Shown"]
+__all__ = [
+    "Complaint",
+    "Deliver",
+    "Effect",
+    "End",
+    "Ending",
+    "Expiring",
+    "Opened",
+    "Postponed",
+    "Ready",
+    "Shown",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,19 @@ class Complaint:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """Channels are refused for now, by *code*: `ask_again` is due for this *number*.
+
+    That is in *after_seconds* at the earliest, and a random part of *window_seconds* later.
+    """
+
+    number: int
+    code: str
+    after_seconds: float
+    window_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Expiring:
     """The token ends in so many *seconds*."""
 
@@ -60,7 +84,7 @@ class Shown:
     is_good: bool
 
 
-Effect: TypeAlias = Opened | Deliver | Ready | End | Complaint | Expiring | Shown
+Effect: TypeAlias = Opened | Deliver | Ready | End | Complaint | Postponed | Expiring | Shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class SubscriptionRefused(FanwireError):
 
 
 class SubscriptionEnded(FanwireError):
-    """The server ended the subscription to *channel*; *reason* is `revoked` or `expired`."""
+    """The server ended the subscription to *channel*; *reason* is `revoked`."""
 
     def __init__(self, channel: str, reason: str) -> None:
         super().__init__(channel, reason)

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
+from fanwire_client._agenda import Agenda
 from fanwire_client._backoff import Backoff
 from fanwire_client._connection import Connection, Dialer, Lost, Unreachable
-from fanwire_client._effects import Complaint, Deliver, Effect, End, Ending, Expiring, Opened, Ready, Shown
+from fanwire_client._effects import (
+    Complaint,
+    Deliver,
+    Effect,
+    End,
+    Ending,
+    Expiring,
+    Opened,
+    Postponed,
+    Ready,
+    Shown,
+)
 from fanwire_client._errors import ConnectionRefused, Disconnected, FanwireError
 from fanwire_client._feed import Feed, Gauge
 from fanwire_client._limits import Limits
@@ -43,6 +56,7 @@ class Link:
         self._sleep = sleep
         self._session = Session(limits.dedupe_events)
         self._backoff = Backoff()
+        self._agenda = Agenda(random)
         self._renewal = Renewal(dialer.fresh_token, self._show, random, sleep)
         self._feeds: dict[int, Feed] = {}
         self._gauge = Gauge()
@@ -126,6 +140,7 @@ class Link:
 
     async def _serve(self, connection: Connection) -> Ending:
         self._renewal.begin()
+        self._agenda.clear()
         async with asyncio.TaskGroup() as tasks:
             sender = tasks.create_task(self._send(connection))
             renewal = tasks.create_task(self._renewal.run())
@@ -153,21 +168,24 @@ class Link:
             self._take(data, connection.encoding)
 
     async def _send(self, connection: Connection) -> None:
-        """Send what is due, and a ping in every interval."""
+        """Send what is due when it is, and a ping in every interval."""
         clock = asyncio.get_running_loop().time
         pinged_at = clock()
         while True:
             for command in self._session.commands(connection.encoding):
                 if not await connection.send(command):
                     return
-            seconds = self._session.heartbeat.interval_seconds * _EARLY
-            try:
-                async with asyncio.timeout_at(pinged_at + seconds):
+            ping_at = pinged_at + self._session.heartbeat.interval_seconds * _EARLY
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(ping_at, self._agenda.next_due)):
                     await self._wake.wait()
                 self._wake.clear()
-            except TimeoutError:
+            now = clock()
+            for number in self._agenda.take(now):
+                self._session.ask_again(number)
+            if now >= ping_at:
                 self._session.ping()
-                pinged_at = clock()
+                pinged_at = now
 
     def _show(self, token: str) -> None:
         self._session.show(token)
@@ -205,9 +223,12 @@ class Link:
                 self._end(number, error)
             case Complaint(code):
                 _log.warning("fanwire_client.complaint", extra={"code": code})
+            case Postponed(code=code):
+                seconds = self._agenda.add(effect, asyncio.get_running_loop().time())
+                _log.warning("fanwire_client.postponed", extra={"code": code, "seconds": round(seconds, 3)})
+                self._wake.set()
             case Expiring(seconds):
-                if self._dialer.has_fresh_tokens:
-                    self._renewal.tell(seconds)
+                self._renew(seconds)
             case Shown(is_good):
                 self._renewal.answer(is_good)
             case Opened():
@@ -216,6 +237,10 @@ class Link:
                 self._settled.set()
                 self._wake.set()  # the heartbeat's interval is known now
                 _log.info("fanwire_client.connected", extra={"client": self._session.client_id})
+
+    def _renew(self, seconds: float) -> None:
+        if self._dialer.has_fresh_tokens:
+            self._renewal.tell(seconds)
 
     def _end(self, number: int, error: FanwireError | None) -> Feed | None:
         self._session.unsubscribe(number)

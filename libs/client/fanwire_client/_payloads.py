@@ -85,11 +85,15 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Payload of `error`; `channel` is the one that is refused, where it is one."""
+    """Payload of `error`; `channel` is the one that is refused, where it is one.
+
+    After `retry_after_ms` the same command may be carried out.
+    """
 
     code: str
     message: str
     channel: str | None
+    retry_after_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,8 @@ def parse_gap(frame: Frame) -> tuple[Gap, Position]:
 def parse_refusal(frame: Frame) -> Refusal:
     """Read `error`."""
     fields = _map(frame.payload, "$.payload")
-    return Refusal(_text(fields, "code"), _text(fields, "message"), frame.channel)
+    retry_after_ms = _milliseconds(fields, "retryAfterMs") or 0
+    return Refusal(_text(fields, "code"), _text(fields, "message"), frame.channel, retry_after_ms)
 
 
 def parse_disconnect(frame: Frame) -> Disconnect:

@@ -30,7 +30,7 @@ from fanwire_client._payloads import (
     read_offset,
 )
 from fanwire_client._recent import Recent
-from fanwire_client._wishes import State, Wishes
+from fanwire_client._wishes import PASSING, Wishes
 from fanwire_protocol.codec import Encoding
 from fanwire_protocol.codes import GapReason, may_reconnect
 from fanwire_protocol.commands import Ping, Pong, encode_command
@@ -74,7 +74,7 @@ class Session:
         """Stop wanting a subscription's channels; one that is gone already is left alone."""
         for name in self._interests.remove(subscription):
             state = self._wishes.drop(name)
-            if state is not State.NEW and name != JOINED and name not in self._joined:
+            if state.is_known and name != JOINED and name not in self._joined:
                 self._outgoing.leave(name)
 
     def is_ready(self, subscription: int) -> bool:
@@ -110,6 +110,10 @@ class Session:
         """Show the server another *token* of the same user."""
         if self.is_connected:
             self._outgoing.show(token)
+
+    def ask_again(self, number: int) -> None:
+        """Ask for what was Postponed by this *number*, now that its time has come."""
+        self._wishes.ask_again(number)
 
     def commands(self, encoding: Encoding = "json") -> list[bytes]:
         """Take the commands that are due; none before `connected`."""
@@ -201,6 +205,10 @@ class Session:
         told = parse_left(frame)
         if told.reason == "client":
             return []
+        if told.reason == "expired":
+            for name in told.channels:
+                self._outgoing.stay(name)
+            return self._wishes.expire(told.channels, next(self._outgoing.ids))
         return self._end(told.channels, lambda name: SubscriptionEnded(name, told.reason))
 
     def _on_gap(self, frame: Frame) -> list[Effect]:
@@ -221,16 +229,12 @@ class Session:
 
     def _on_error(self, frame: Frame) -> list[Effect]:
         told = parse_refusal(frame)
-        if told.channel is not None:
-            named = [told.channel]
-        else:
-            # Without a channel the whole command is refused, and only a reply says which one it was.
-            named = [] if frame.reply_to is None else list(self._wishes)
-        refused = [name for name in named if self._wishes.is_asked(name, frame.reply_to)]
-        if self._outgoing.answers_token(frame.reply_to):
-            return [Complaint(told.code), Shown(False)]
+        refused = self._wishes.refused(told.channel, frame.reply_to)
         if not refused:
-            return [Complaint(told.code)]
+            shown = [Shown(False)] if self._outgoing.answers_token(frame.reply_to) else []
+            return [Complaint(told.code), *shown]
+        if told.code in PASSING:
+            return self._wishes.postpone(refused, told.code, told.retry_after_ms / 1000)
         return self._end(refused, lambda name: SubscriptionRefused(told.code, name, told.message))
 
     def _end(self, names: Iterable[str], error: Callable[[str], FanwireError]) -> list[Effect]:

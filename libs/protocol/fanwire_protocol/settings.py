@@ -11,12 +11,12 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from fanwire_protocol.codec import decode_json
 
-__all__ = ["BrokerSettings", "SettingError", "load_settings", "setting"]
+__all__ = ["BrokerSettings", "SettingError", "load_settings", "nearest", "setting"]
 
 T = TypeVar("T")
 PREFIX = "FANWIRE_"
@@ -103,7 +103,7 @@ def _refuse_unknown_names(
 ) -> None:
     for name in document:
         if name not in fields:
-            raise SettingError(f"{_dotted((*path, name))}: no such setting{_nearest(name, fields)}")
+            raise SettingError(f"{_dotted((*path, name))}: no such setting; {nearest(name, fields)}")
 
 
 def _refuse_unknown_variables(
@@ -118,7 +118,7 @@ def _refuse_unknown_variables(
             continue
         name = variable.removeprefix(head).partition("__")[0].lower()
         if name not in fields:
-            raise SettingError(f"{variable}: no such setting{_nearest(name, fields)}")
+            raise SettingError(f"{variable}: no such setting; {nearest(name, fields)}")
         known = _variable((*path, name))
         if name in sections:
             if not variable.startswith(known + "__"):
@@ -127,9 +127,14 @@ def _refuse_unknown_variables(
             raise SettingError(f"{variable}: no such setting; did you mean {known}?")
 
 
-def _nearest(name: str, fields: Mapping[str, object]) -> str:
-    found = difflib.get_close_matches(name, fields, 1)
-    return f"; did you mean {found[0]!r}?" if found else f"; known here: {', '.join(fields)}"
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return what to say of a *name* that is none of those *known*: one that is close, or all of them.
+
+    Shows nothing of the name itself, which may be a secret in the wrong place.
+    """
+    names = tuple(known)
+    found = difflib.get_close_matches(str(name), names, 1)
+    return f"did you mean {found[0]!r}?" if found else f"known here: {', '.join(names)}"
 
 
 def _variable(path: tuple[str, ...]) -> str:

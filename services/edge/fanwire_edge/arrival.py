@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from fanwire_edge.core.decision import Asker
 from fanwire_edge.core.entrypoint import Entry
+from fanwire_edge.core.room import PLAIN, Room
 from fanwire_edge.core.session import Session
 from fanwire_edge.edge import Edge
 from fanwire_edge.entrypoints import room_of
-from fanwire_edge.joining import Room, join
+from fanwire_edge.joining import join
 from fanwire_edge.refusal import Refused, close_code_of
 from fanwire_protocol.commands import Since
 
@@ -42,7 +43,7 @@ async def admit(edge: Edge, session: Session, arrival: Arrival) -> Room:
     """
     await edge.guard.enter(session.principal, session.client_id, arrival.address, arrival.replaces)
     if arrival.entry is None:
-        return Room()
+        return PLAIN
     return await room_of(edge, arrival.entry, Asker(session.principal, session.credential))
 
 

@@ -36,7 +36,8 @@ class JwtSettings:
     audience: str | None = setting(None, "fanwire")
     require: tuple[str, ...] = setting((), '["iat", "jti"]')
     typ: str = setting("JWT", "at+jwt", choices=("JWT", "at+jwt"))
-    max_lifetime: int = setting(86_400, "86400", minimum=1)
+    # Publishers forget a revocation without an end after 30 days (`ENDLESS_MS` there).
+    max_lifetime: int = setting(86_400, "86400", minimum=1, maximum=30 * 86_400)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,25 +24,32 @@ __all__ = ["build_permissions"]
 _BEARER = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
-def build_permissions(edge: Edge, settings: AuthorizationSettings, outbound: Outbound) -> Permissions:
-    """Build what decides for *edge*; raises SettingError for a file or a function that cannot be used."""
+def build_permissions(
+    edge: Edge, settings: AuthorizationSettings, outbound: Outbound, max_requests: int
+) -> Permissions:
+    """Build what decides for *edge* and asks others by at most *max_requests* at once.
+
+    Raises SettingError for a file or a function that cannot be used.
+    """
     limits = PermissionLimits(settings.max_age, settings.deadline_seconds)
     # Claims that are asked first are asked without a round, because they answer at once.
     modes = modes_of(settings)
     trusts_claims = modes[0] == "claims"
     asked = modes[1:] if trusts_claims else modes
-    chain = [_authorizer(name, edge, settings, outbound) for name in asked]
+    chain = [_authorizer(name, edge, settings, outbound, max_requests) for name in asked]
     return Permissions(edge, limits, chain, trusts_claims=trusts_claims)
 
 
-def _authorizer(name: str, edge: Edge, settings: AuthorizationSettings, outbound: Outbound) -> Authorizer:
+def _authorizer(
+    name: str, edge: Edge, settings: AuthorizationSettings, outbound: Outbound, max_requests: int
+) -> Authorizer:
     match name:
         case "http":
-            return HttpAuthorizer(outbound, Rules(settings.routes))
+            return HttpAuthorizer(outbound, Rules(settings.routes), max_requests)
         case "owner":
             path = tuple(settings.owner_field.split("."))
             query = OwnerQuery(Rules(settings.owners), path, _headers(settings.owner_secret_file))
-            return OwnerAuthorizer(outbound, query, time.monotonic)
+            return OwnerAuthorizer(outbound, query, time.monotonic, max_requests)
         case "callable":
             function = settings.callable or ""
             deadline_seconds = settings.deadline_seconds

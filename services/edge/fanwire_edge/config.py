@@ -6,7 +6,6 @@ switches authentication off.
 
 from __future__ import annotations
 
-import difflib
 import re
 import socket
 import tomllib
@@ -19,7 +18,7 @@ from fanwire_edge.auth_check import check_auth
 from fanwire_edge.auth_settings import JwtSettings
 from fanwire_edge.core.policy import InvalidPolicy, Policies, Policy
 from fanwire_edge.settings import EdgeSettings, Settings
-from fanwire_protocol.settings import SettingError, load_settings
+from fanwire_protocol.settings import SettingError, load_settings, nearest
 
 __all__ = ["Settings", "check", "document_of", "load", "merge"]
 
@@ -125,9 +124,7 @@ def _refuse_unknown_sections(document: Mapping[str, Any], variables: Mapping[str
             found[section.lower()] = variable
     for name, shown in found.items():
         if name not in known and name not in _OTHER_PROGRAMS:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-            raise SettingError(f"{shown}: no such section; {hint}")
+            raise SettingError(f"{shown}: no such section; {nearest(name, known)}")
 
 
 def _document(path: Path) -> dict[str, Any]:

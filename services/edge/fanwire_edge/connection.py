@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.coverage import Coverage
 from fanwire_edge.core.hub import NO_NUMBER, Lag, Sink
+from fanwire_edge.core.inbox import Inbox
 from fanwire_edge.core.session import Session
 from fanwire_edge.core.state import State
 from fanwire_edge.core.tally import ABNORMAL, close_reason
@@ -28,6 +28,7 @@ from fanwire_edge.edge import Edge
 from fanwire_edge.inbound import Inbound
 from fanwire_edge.outlet import abort, number_of
 from fanwire_edge.reception import Probe, serve_waiting, take_message
+from fanwire_edge.throttling import admits_probe
 from fanwire_protocol.codes import CloseCode, may_reconnect
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self.expires_tick = expires_tick
         self._inbound: Inbound | None = None
-        self.inbox: deque[str | bytes | Probe] | None = None
+        self.inbox: Inbox[str | bytes | Probe] | None = None
         # The command that waits for what it asks for, and has been counted.
         self.tried: str | bytes | None = None
         self.is_unread = False
@@ -142,6 +143,9 @@ class Connection(asyncio.Protocol):
             case WSMsgType.PING:
                 # The reader unmasks in place, in a bytearray.
                 self._take(Probe(bytes(message.data)))
+            case WSMsgType.PONG if self.state.is_alive:
+                # Nobody answers it, and whoever sends them without end costs as much as by PINGs.
+                admits_probe(self._edge, self)
             case WSMsgType.CLOSE:
                 self._answer_close(message.data)
 

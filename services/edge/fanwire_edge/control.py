@@ -9,6 +9,7 @@ control stream, stands in the broker's hash, and is carried out like what comes 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -158,11 +159,12 @@ class Control:
 
     async def _concerned(self, order: Order) -> AsyncIterator[Connection]:
         key = reached_by(order)
-        for members in tuple(self._edge.hub.by_dialect.values()):
-            for member in tuple(members.get(key, ())):
-                await self._rest()
-                if isinstance(member, Connection) and _is_concerned(order, member):
-                    yield member
+        on_it = [tuple(members.get(key, ())) for members in self._edge.hub.by_dialect.values()]
+        # Who is in the middle of a refresh has its new roles already, and is not on their channels yet.
+        for member in dict.fromkeys(itertools.chain(self._edge.errands.holders, *on_it)):
+            await self._rest()
+            if isinstance(member, Connection) and _is_concerned(order, member):
+                yield member
 
     def _mark(self, due: _Due, connection: Connection) -> None:
         edge, channels = self._edge, due.order.channels

@@ -18,8 +18,8 @@ from fanwire_edge.core.entrypoint import (
     choose,
     parse_entrypoints,
 )
+from fanwire_edge.core.room import Room
 from fanwire_edge.edge import Edge
-from fanwire_edge.joining import Room
 from fanwire_edge.refusal import Refused
 from fanwire_protocol.codes import HandshakeError
 from fanwire_protocol.settings import SettingError

@@ -48,6 +48,11 @@ class Errands:
         """Return the errand of *connection* that has not been ended, if there is one."""
         return self._begun.get(connection)
 
+    @property
+    def holders(self) -> tuple[Connection, ...]:
+        """Those who have an errand that has not been ended."""
+        return tuple(self._begun)
+
     def is_out(self, connection: Connection) -> bool:
         """Tell whether the errand of *connection* is not done yet."""
         return connection in self._waiting or connection in self._running
@@ -81,9 +86,7 @@ class Errands:
     async def _run(self, connection: Connection) -> None:
         try:
             await self._begun[connection].run()
-        except (
-            Exception
-        ):  # a bug of ours, or of the application's verifier, ends this connection and no other
+        except Exception:  # a bug of ours, or of an application's function, ends this connection alone
             logger.exception("errand_failed", extra={"client_id": connection.session.client_id})
             connection.close(CloseCode.INTERNAL_ERROR, "the edge failed")
         # Where it was cancelled, somebody has ended it, and the connection waits for nothing.

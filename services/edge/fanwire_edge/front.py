@@ -13,12 +13,11 @@ from collections.abc import Callable
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from fanwire_edge.takeover import SERVER
 from fanwire_protocol.codes import HandshakeError
 
-__all__ = ["Front", "without_banner"]
+__all__ = ["Front"]
 
-# Versions are for operators to know.
-_NAME = "fanwire"
 _BROKEN = {"error": {"code": HandshakeError.BAD_REQUEST.value, "message": "not a valid HTTP/1.1 request"}}
 
 
@@ -46,17 +45,12 @@ class _Handler(RequestHandler):
     ) -> web.StreamResponse:
         """Return the answer to a request that cannot be read, or whose handler failed."""
         answer = super().handle_error(request, status, exc, message)
-        answer.headers["Server"] = _NAME
+        answer.headers["Server"] = SERVER
         if status == HandshakeError.BAD_REQUEST.status:
             # aiohttp's own quotes the line that it could not read, which may hold a token.
-            answer = web.json_response(_BROKEN, status=status, headers={"Server": _NAME})
+            answer = web.json_response(_BROKEN, status=status, headers={"Server": SERVER})
             answer.force_close()
         return answer
-
-
-async def without_banner(request: web.Request, response: web.StreamResponse) -> None:
-    """Give *response* a name that does not tell what it was made with."""
-    response.headers["Server"] = _NAME
 
 
 class _Server(web.Server):
@@ -83,7 +77,13 @@ class _Server(web.Server):
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self._silent.pop(request.protocol, None)
-        return await self._answer(request)
+        try:
+            answer = await self._answer(request)
+        except web.HTTPException as found:
+            found.headers["Server"] = SERVER
+            raise
+        answer.headers["Server"] = SERVER
+        return answer
 
 
 class Front(web.AppRunner):

@@ -16,9 +16,9 @@ from fanwire_edge.core.bucket import TokenBucket
 from fanwire_edge.core.credential import Credential
 from fanwire_edge.core.origin import is_allowed
 from fanwire_edge.core.principal import InvalidToken, Principal
+from fanwire_edge.core.room import Room
 from fanwire_edge.core.session import Session
 from fanwire_edge.edge import Edge
-from fanwire_edge.joining import Room
 from fanwire_edge.ports import VerifierUnavailable
 from fanwire_edge.refusal import Refused
 from fanwire_edge.upgrade import Upgrade

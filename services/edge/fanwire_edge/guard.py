@@ -158,6 +158,10 @@ class Guard:
         except TailLost:
             # The next round takes them anew.
             return
+        for subject, names in held.items():
+            for name in set(names).difference(self._holdings.names(subject)):
+                # It left while it was renewed, which may have come after its end.
+                leases.give_back(subject, name)
         for name in lost:
             holder = self._holdings.holder(name)
             if holder is not None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from fanwire_edge.core import answers
 from fanwire_edge.core.websocket import PING
 from fanwire_edge.edge import Edge
+from fanwire_edge.turns import between_deliveries
 from fanwire_protocol.codes import CloseCode
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from fanwire_edge.core.standpoint import Standpoint
 
 __all__ = ["Heartbeat", "tick_at"]
-
-YIELD_SECONDS = 0.002
 
 
 def tick_at(seconds: float, tick_seconds: float) -> int:
@@ -56,13 +54,13 @@ class Heartbeat:
         edge = self._edge
         turn = edge.wheel.turn(self._now() - edge.wheel.time)
         # Whoever shows another token meanwhile neither has expired nor will.
-        async for connection in self._between_deliveries(turn.expired):
+        async for connection in between_deliveries(edge, turn.expired):
             if edge.wheel.is_expired(connection):
                 self._end(connection)
-        async for connection in self._between_deliveries(turn.expiring):
+        async for connection in between_deliveries(edge, turn.expiring):
             if edge.wheel.is_expiring(connection):
                 self._warn(connection)
-        async for connection in self._between_deliveries(turn.silent):
+        async for connection in between_deliveries(edge, turn.silent):
             if connection.is_unread:
                 # Its signs of life wait in its socket until we read again.
                 connection.seen_tick = edge.wheel.tick
@@ -70,7 +68,7 @@ class Heartbeat:
                 # It was not heard in the meantime either.
                 connection.close(CloseCode.HEARTBEAT_TIMEOUT, "nothing was heard for too long")
         self._frames.clear()
-        async for connection in self._between_deliveries(turn.ping):
+        async for connection in between_deliveries(edge, turn.ping):
             # Who has not even read what was sent before is asked nothing.
             if connection.may_answer:
                 connection.write(PING + self._told(connection) if self._is_json else PING)
@@ -88,16 +86,6 @@ class Heartbeat:
 
     def _now(self) -> int:
         return tick_at(time.monotonic(), self.tick_seconds)
-
-    async def _between_deliveries(self, connections: Sequence[Connection]) -> AsyncIterator[Connection]:
-        since = 0.0
-        for connection in connections:
-            if time.monotonic() - since > YIELD_SECONDS:
-                await asyncio.sleep(0)
-                # A PING in the middle of one could leave a connection's place in the log uncertain.
-                await self._edge.settled()
-                since = time.monotonic()
-            yield connection
 
     def _told(self, connection: Connection) -> bytes:
         """Return the `ping` frame, made once in a tick for all that stand at the same place."""

@@ -24,6 +24,8 @@ _CLOSE = 0x8
 # No peer sends it: it stands for an end that nobody announced (RFC 6455 section 7.4.1).
 _ABNORMAL = 1006
 _MAX_CLOSE_CODE = 4999
+# Frames of one message. Libraries send one; empty ones without end would cost a core, and no budget.
+_MAX_PIECES = 256
 
 
 class Receiver(Protocol):
@@ -39,12 +41,13 @@ class Receiver(Protocol):
 class _Reader(WebSocketReader):
     """aiohttp's reader, strict where aiohttp is lenient: masks, messages within messages, close codes."""
 
-    __slots__ = ("_is_continued",)
+    __slots__ = ("_pieces",)
 
     def __init__(self, queue: WebSocketDataQueue, *, is_deflated: bool = False) -> None:
         # One byte more, because aiohttp refuses a message of exactly the limit.
         super().__init__(queue, MAX_COMMAND_BYTES + 1, compress=is_deflated, decode_text=True)
-        self._is_continued = False
+        # How many frames there are of the message that is not whole yet.
+        self._pieces = 0
 
     def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:
         """Take one frame; what is raised reaches `Inbound.set_exception`."""
@@ -57,11 +60,13 @@ class _Reader(WebSocketReader):
             raise WebSocketError(CloseCode.PROTOCOL_VIOLATION, "a client masks its frames")
         if opcode < _CLOSE:
             # aiohttp takes no offence at a second message where the first one's first fragment was empty.
-            if (opcode == _CONTINUATION) is not self._is_continued:
+            if (opcode == _CONTINUATION) is not (self._pieces > 0):
                 raise WebSocketError(
                     CloseCode.PROTOCOL_VIOLATION, "a message ends before the next one begins"
                 )
-            self._is_continued = not fin
+            self._pieces = 0 if fin else self._pieces + 1
+            if self._pieces >= _MAX_PIECES:
+                raise WebSocketError(CloseCode.MESSAGE_TOO_BIG, "a message comes in too many pieces")
         elif opcode == _CLOSE and len(payload) >= 2:
             code = int.from_bytes(payload[:2], "big")
             if code == _ABNORMAL or code > _MAX_CLOSE_CODE:

@@ -24,7 +24,7 @@ from fanwire_protocol.codes import CloseCode
 from fanwire_protocol.commands import Since
 from fanwire_protocol.keys import DIRECT_TOPIC, partition_of
 
-__all__ = ["Room", "expires_tick", "greeting", "join"]
+__all__ = ["expires_tick", "greeting", "join"]
 
 logger = logging.getLogger("fanwire.door")
 
@@ -55,7 +55,8 @@ def join(
     channels = (*server_joined(principal, session.client_id), *room.channels)
     for channel in channels:
         edge.hub.subscribe(connection, channel)
-    edge.permissions.keep(connection, room.channels)
+    if room.channels:
+        edge.permissions.keep(connection, room.channels)
     edge.hub.subscribe(connection, gap_key(partition_of(DIRECT_TOPIC, principal.tenant, edge.partitions)))
     edge.wheel.add(connection)
     edge.tally.roles_unjoined += count_unjoined_roles(principal)

@@ -116,7 +116,8 @@ def build(settings: Settings) -> Service:
     edge.guard = _guard(edge, settings)
     edge.audit = Audit(_audit_sink(settings.audit, settings.broker), edge.tally)
     outbound = build_outbound(settings.outbound, edge.tally.outbound)
-    edge.permissions = build_permissions(edge, settings.authorization, outbound)
+    places = settings.outbound.max_concurrent
+    edge.permissions = build_permissions(edge, settings.authorization, outbound, places)
     verifiers = build_verifiers(settings, outbound)
     is_kept = "http" in modes_of(settings.authorization)
     authenticator = verifiers.authenticator(settings.auth, is_kept=is_kept)

@@ -22,6 +22,7 @@ from fanwire_edge.core.authorization import Decide, is_own
 from fanwire_edge.core.decision import Asker, Decision
 from fanwire_edge.core.orders import covered
 from fanwire_edge.core.questions import Round
+from fanwire_edge.core.record import is_resource_key
 from fanwire_edge.ending import end_subscriptions
 from fanwire_edge.inquiry import Inquiry
 from fanwire_edge.ports import Authorizer
@@ -160,17 +161,20 @@ class Permissions:
     async def recheck(self, connection: Connection) -> None:
         """Ask anew for all that *connection* subscribed to, and end what is not permitted (any more).
 
-        Where nobody can tell now, what was permitted before stays for as long as it holds.
+        Where nobody can tell now, what was permitted before stays for `PermissionLimits.blind_seconds` at
+        most, in which it is asked for again.
         """
         await self._edge.settled()
-        on = [key for key in connection.keys if key.split(":")[2:3] == ["resource"]]
+        on = list(filter(is_resource_key, connection.keys))
         decisions = {name: self._known(connection, parse_channel(name)) for name in on}
         asked = {name: parse_channel(name) for name in on if decisions[name] is Decision.UNDECIDED}
-        self._renewals.drop(connection, [name for name in on if name not in asked])
+        # What was decided for the credential of before and is not in use counts for nobody any more.
+        self._renewals.keep_only(connection, asked)
         for decision, reason in ((Decision.FORBIDDEN, "revoked"), (Decision.UNAVAILABLE, "expired")):
             ended = [name for name in on if decisions[name] is decision]
             end_subscriptions(self._edge, connection, ended, reason)
         if asked:
+            self._renewals.void(connection, asked)
             await self._renewals.renew(connection, asked)
 
     async def start(self) -> None:

@@ -9,19 +9,18 @@ then the socket is not read.
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from fanwire_edge.catchup import begin_replay
 from fanwire_edge.core.authorization import Decide
 from fanwire_edge.core.decision import Decision
+from fanwire_edge.core.inbox import Inbox
 from fanwire_edge.core.resume import Resumption
 from fanwire_edge.core.state import State
 from fanwire_edge.core.websocket import pong_frame
 from fanwire_edge.edge import Edge
-from fanwire_edge.throttling import admits, admits_probe
+from fanwire_edge.throttling import AWAY_MS, admits, admits_probe
 from fanwire_protocol.channels import Channel
 from fanwire_protocol.codec import Encoding
 from fanwire_protocol.codes import CloseCode
@@ -69,11 +68,11 @@ def serve_waiting(edge: Edge, connection: Connection) -> None:
     """Carry out what waits, as far as nothing holds it up; a replay holds up all but a `ping`."""
     inbox = connection.inbox
     while inbox and connection.may_answer:
-        if connection.is_replaying and not _is_ping(inbox[0]):
+        if connection.is_replaying and not inbox.is_first_sign:
             return
-        if not _carry_out(edge, connection, inbox[0]):
+        if not _carry_out(edge, connection, inbox.first):
             return
-        inbox.popleft()
+        inbox.drop_first()
     if not inbox:
         connection.inbox = None
         connection.read_on()
@@ -99,13 +98,13 @@ def resumption_of(edge: Edge, connection: Connection, since: Since) -> Resumptio
 
 def _wait(edge: Edge, connection: Connection, message: _Message) -> None:
     if connection.inbox is None:
-        connection.inbox = deque()
-    if _is_ping(message):
-        # Behind other pings, before everything else.
-        place = sum(1 for _ in itertools.takewhile(_is_ping, connection.inbox))
-        connection.inbox.insert(place, message)
-    else:
-        connection.inbox.append(message)
+        connection.inbox = Inbox()
+    is_probe = isinstance(message, Probe)
+    if not connection.inbox.add(message, is_sign=is_probe or _is_ping(message), is_probe=is_probe):
+        edge.tally.rate_limited["commands"] += 1
+        reason = "it sent far more than it may before the answers"
+        connection.close(CloseCode.RATE_LIMITED, reason, retry_after_ms=AWAY_MS)
+        return
     if len(connection.inbox) >= MAX_WAITING:
         connection.read_no_more()
     if connection.may_answer:

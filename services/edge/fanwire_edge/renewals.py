@@ -21,6 +21,7 @@ from fanwire_edge.core.orders import covered
 from fanwire_edge.core.questions import Round
 from fanwire_edge.ending import end_subscriptions
 from fanwire_edge.inquiry import Inquiry
+from fanwire_edge.turns import between_deliveries
 from fanwire_protocol.channels import Channel, parse_channel
 from fanwire_protocol.codes import CloseCode
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PermissionLimits", "Renewals", "asker_of"]
 
-YIELD_SECONDS = 0.002
 # What is void for all connections at once falls due within so many seconds.
 SPREAD_SECONDS = 10.0
 # So many decisions are kept of channels that a connection has left.
@@ -84,9 +84,10 @@ class Renewals:
         if len(left) > MAX_LEFT:
             self._grants.drop(connection, left)
 
-    def drop(self, connection: Connection, names: Iterable[str]) -> None:
-        """Keep nothing of *names*: something else than a decision lets *connection* be on them."""
-        self._grants.drop(connection, names)
+    def keep_only(self, connection: Connection, names: Collection[str]) -> None:
+        """Keep nothing of other channels than *names*, also of those that *connection* has left."""
+        kept = self._grants.names(connection)
+        self._grants.drop(connection, [name for name in kept if name not in names])
 
     def forget(self, connection: Connection) -> None:
         """Forget a connection that is gone; a second time is no error."""
@@ -115,12 +116,7 @@ class Renewals:
         """Look after what is due, for ever; ends only by cancellation."""
         while True:
             await asyncio.sleep(self._limits.tick_seconds)
-            since = 0.0
-            for due in self._due():
-                if time.monotonic() - since > YIELD_SECONDS:
-                    await asyncio.sleep(0)
-                    await self._edge.settled()
-                    since = time.monotonic()
+            async for due in between_deliveries(self._edge, self._due()):
                 with self._at(due.holder):
                     self._see_to(due)
 

@@ -151,15 +151,14 @@ class Door:
 
     async def _connect(self, upgrade: Upgrade, session: Session) -> tuple[web.StreamResponse, Connection]:
         settings = self._settings
-        taken = await upgrade.take(settings.dialects)
-        transport = taken.transport
+        response, transport, rest, dialect = await upgrade.take(settings.dialects)
         transport.set_write_buffer_limits(high=settings.high_water_bytes, low=settings.high_water_bytes // 4)
         expires = expires_tick(session.principal, settings.tick_seconds) if session.is_authenticated else None
-        connection = Connection(self._edge, session, transport, expires, taken.dialect)
+        connection = Connection(self._edge, session, transport, expires, dialect)
         transport.set_protocol(connection)
-        if taken.rest:
-            connection.data_received(taken.rest)
-        return taken.response, connection
+        if rest:
+            connection.data_received(rest)
+        return response, connection
 
 
 def build_door(settings: Settings, edge: Edge, authenticator: Authenticator, tick_seconds: float) -> Door:

@@ -23,7 +23,7 @@ from fanwire_edge.core.topics import Topics
 from fanwire_edge.core.totals import Families
 from fanwire_edge.drain import Drain
 from fanwire_edge.edge import Edge
-from fanwire_edge.front import Front, without_banner
+from fanwire_edge.front import Front
 from fanwire_edge.heartbeat import Heartbeat
 from fanwire_edge.leash import Leash, Worker
 from fanwire_edge.listener import bound, most_half_open, port_of, serve, tune
@@ -159,7 +159,6 @@ class Service:
         for path in self._door.paths:
             application.router.add_route("*", path, self._door.open)
         application.router.add_get("/healthz", healthz)
-        application.on_response_prepare.append(without_banner)
         return application
 
     async def _follow_log(self) -> None:

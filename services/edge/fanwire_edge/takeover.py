@@ -13,8 +13,10 @@ import hashlib
 
 from aiohttp import web
 
-__all__ = ["accept_key", "is_upgrade", "take_over"]
+__all__ = ["SERVER", "accept_key", "is_upgrade", "take_over"]
 
+# What answers are told to be from; versions are for operators to know.
+SERVER = "fanwire"
 # RFC 6455 section 1.3.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -60,7 +62,12 @@ async def take_over(
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the peer left during the handshake")
-    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": accept}
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Accept": accept,
+        "Server": SERVER,
+    }
     if subprotocol is not None:
         headers["Sec-WebSocket-Protocol"] = subprotocol
     if extension is not None:

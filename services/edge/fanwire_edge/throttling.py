@@ -15,7 +15,7 @@ from fanwire_protocol.commands import Command, InvalidCommand, Ping, Pong, Subsc
 if TYPE_CHECKING:
     from fanwire_edge.connection import Connection
 
-__all__ = ["admits", "admits_probe"]
+__all__ = ["AWAY_MS", "admits", "admits_probe"]
 
 # Who was sent away comes back after a while.
 AWAY_MS = 10_000

@@ -17,20 +17,7 @@ from fanwire_protocol.codes import HandshakeError
 from fanwire_protocol.handshake import Offer, parse_offer
 from fanwire_protocol.position import InvalidPosition, parse_offset
 
-__all__ = ["Taken", "Upgrade", "upgrade_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A transport that was taken from aiohttp, with the *response* that its handler has to return.
-
-    `rest` are bytes that came behind the handshake.
-    """
-
-    response: web.StreamResponse
-    transport: asyncio.Transport
-    dialect: Dialect
-    rest: bytes
+__all__ = ["Upgrade", "upgrade_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +45,15 @@ class Upgrade:
         rule = (self.entrypoint.reject if self.entrypoint else None) or default
         return rule == "close" or self.request.query.get("reject") == "close"
 
-    async def take(self, dialects: Dialects) -> Taken:
-        """Answer 101 and take the transport; raises ConnectionError where the peer has left."""
+    async def take(self, dialects: Dialects) -> tuple[web.StreamResponse, asyncio.Transport, bytes, Dialect]:
+        """Answer 101 and take the transport, as `take_over` does; returns what is spoken on it, too.
+
+        Raises ConnectionError where the peer has left.
+        """
         request, subprotocol = self.request, self.offer.choose(SUBPROTOCOLS)
         extension = dialects.extension(request.headers.getall("Sec-WebSocket-Extensions", []))
         response, transport, rest = await take_over(request, self.accept, subprotocol, extension)
-        return Taken(response, transport, dialects.of(subprotocol, extension), rest)
+        return response, transport, rest, dialects.of(subprotocol, extension)
 
 
 def upgrade_of(request: web.Request, entrypoints: Entrypoints) -> Upgrade:

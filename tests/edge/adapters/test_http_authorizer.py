@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -156,6 +157,15 @@ async def test_the_api_gets_the_id_as_one_segment(mirror: HttpAuthorizer, api: R
     [request] = api.requests
     path, _, query = request.path.partition("?")
     assert (path.count("/"), query) == (2, "")
+
+
+async def test_a_storm_waits_for_its_turn_and_is_answered(outbound: Outbound, api: RestApi) -> None:
+    """However many ask at once, only so many requests are out; none of them is refused for that."""
+    api.fault = Answer(200, delay_seconds=0.02)
+    mirror = HttpAuthorizer(outbound, Rules([f"{ORDERS}:{{id}} {api.url('/orders/')}{{id}}"]), 4)
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(decided(mirror, f"{ORDERS}:{number}")) for number in range(100)]
+    assert [each.result() for each in asked] == [[Decision.PERMITTED]] * 100
 
 
 async def test_many_channels_are_asked_for_a_few_at_a_time(mirror: HttpAuthorizer, api: RestApi) -> None:

@@ -79,8 +79,8 @@ def test_a_key_may_have_no_end_no_rights_and_the_default_tenant() -> None:
         ({"expires": 10**400}, "expires is no time with its zone"),
         ({"expires": float("nan")}, "expires is no time with its zone"),
         ({"expire": 1_801_353_600}, "did you mean 'expires'"),
-        ({KEY: ""}, "known: id, sha256"),
-        ({7: ""}, "known: id, sha256"),
+        ({KEY: ""}, "known here: id, sha256"),
+        ({7: ""}, "known here: id, sha256"),
     ],
 )
 def test_a_record_that_cannot_be_meant_is_refused(changed: dict[Any, Any], problem: str) -> None:

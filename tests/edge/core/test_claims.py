@@ -126,6 +126,8 @@ def test_exp_ends_a_token_without_leeway_and_may_be_as_far_as_the_longest_life()
     assert read({**GOOD, "exp": NOW + 0.001}).expires_at == NOW + 0.001
     assert read({**GOOD, "exp": NOW + 86_400}).expires_at == NOW + 86_400
     assert read({**GOOD, "exp": NOW + 9}, ClaimRules(max_lifetime_seconds=9)).expires_at == NOW + 9
+    assert read({**GOOD, "exp": NOW + 1, "iat": 0}).issued_at == 0
+    assert read({**GOOD, "exp": NOW + 1, "iat": -(10**400)}).issued_at == 0
 
 
 def test_another_machine_s_clock_may_be_half_a_minute_ahead() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fanwire_edge.core.follower import Loss
-from fanwire_edge.core.record import gap_key, gap_record, is_gap_key
+from fanwire_edge.core.record import gap_key, gap_record, is_gap_key, is_resource_key
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.codes import GapReason
 from fanwire_protocol.event import encode_event
@@ -97,3 +97,12 @@ def test_the_key_of_gaps_is_no_channel() -> None:
     """Nobody can subscribe to it by its name."""
     assert is_gap_key(gap_key(0))
     assert not is_gap_key(A)
+
+
+@pytest.mark.parametrize(
+    ("key", "is_resource"),
+    [(A, True), ("tenant:acme:resource:*", True), (ALL, False), ("system:all", False), (gap_key(0), False)],
+)
+def test_the_keys_of_resources_are_told_from_those_that_the_server_joins(key: str, is_resource: bool) -> None:
+    """Channels and patterns alike, whatever their type and id."""
+    assert is_resource_key(key) == is_resource

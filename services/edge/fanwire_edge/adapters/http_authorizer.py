@@ -19,6 +19,7 @@ __all__ = ["HttpAuthorizer"]
 
 # Requests for one command at once, so that one who asks for a hundred channels leaves places to others.
 AT_ONCE = 8
+MAX_REQUESTS = 64
 _DECISIONS = {
     401: Decision.UNAUTHENTICATED,
     403: Decision.FORBIDDEN,
@@ -28,11 +29,15 @@ _DECISIONS = {
 
 
 class HttpAuthorizer:
-    """The port `Authorizer`, by asking the routes that *rules* lead to."""
+    """The port `Authorizer`, by asking the routes that *rules* lead to, *max_requests* at once.
 
-    def __init__(self, outbound: Outbound, rules: Rules) -> None:
+    What is beyond that waits here: a storm is answered late, as far as its commands have the time for it.
+    """
+
+    def __init__(self, outbound: Outbound, rules: Rules, max_requests: int = MAX_REQUESTS) -> None:
         self._outbound = outbound
         self._rules = rules
+        self._places = asyncio.Semaphore(max_requests)
 
     async def decide(self, asker: Asker, channels: Sequence[Channel]) -> Mapping[str, Decision]:
         """Return what the API says of each of *channels*; UNDECIDED where no rule is for it."""
@@ -71,7 +76,8 @@ class HttpAuthorizer:
             return Decision.UNAVAILABLE
         header, value = asker.credential.forward
         try:
-            reply = await self._outbound.get(url, {header: value}, 0)
+            async with self._places:
+                reply = await self._outbound.get(url, {header: value}, 0)
         except OutboundFailed:
             return Decision.UNAVAILABLE
         if 200 <= reply.status < 300:

@@ -70,7 +70,8 @@ class Introspection:
 
     def _principal(self, fields: Mapping[str, Any]) -> Principal:
         # RFC 7662 section 2.2; a record of a user who was switched off says the same.
-        if fields.get("active") is False:
+        # Databases say it by a number. What is neither yes nor no lets nobody in.
+        if "active" in fields and fields["active"] not in (True, 1):
             raise InvalidToken("the credential is not active")
         try:
             return self._reader.read(fields, self._clock())

@@ -23,6 +23,7 @@ REMEMBERED_SECONDS = 10.0
 MAX_REMEMBERED = 10_000
 # Requests for one command at once, so that one who asks for a hundred channels leaves places to others.
 AT_ONCE = 8
+MAX_REQUESTS = 64
 NOT_THERE = frozenset({404, 410})
 
 
@@ -42,11 +43,18 @@ class _Away(Exception):
 class OwnerAuthorizer:
     """The ports `Authorizer` and `Forgetful`, by comparing a resource's owner with the asker's tenant.
 
-    *clock* is monotonic.
+    *clock* is monotonic. Beyond *max_requests* at once what is to be asked waits here.
     """
 
-    def __init__(self, outbound: Outbound, query: OwnerQuery, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        outbound: Outbound,
+        query: OwnerQuery,
+        clock: Callable[[], float],
+        max_requests: int = MAX_REQUESTS,
+    ) -> None:
         self._outbound = outbound
+        self._places = asyncio.Semaphore(max_requests)
         self._query = query
         self._clock = clock
         self._known: Memo[str] = Memo(MAX_REMEMBERED)
@@ -120,7 +128,8 @@ class OwnerAuthorizer:
         return owner
 
     async def _ask(self, url: str) -> str | None:
-        reply = await self._outbound.get(url, {"Accept": "application/json", **self._query.headers})
+        async with self._places:
+            reply = await self._outbound.get(url, {"Accept": "application/json", **self._query.headers})
         if reply.status in NOT_THERE:
             return None
         if not 200 <= reply.status < 300:

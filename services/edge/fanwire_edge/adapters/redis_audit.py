@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
+from fanwire_edge.adapters.redis_client import REPLY_SECONDS, redis_client
 from fanwire_edge.adapters.redis_wire import BROKEN, reason_of
 from fanwire_edge.ports import AuditFailed
 from fanwire_protocol.keys import audit_key
@@ -16,7 +13,6 @@ from fanwire_protocol.keys import audit_key
 __all__ = ["RedisAudit"]
 
 FIELD = "line"
-REPLY_SECONDS = 2.0
 
 
 class RedisAudit:
@@ -25,14 +21,7 @@ class RedisAudit:
     def __init__(self, url: str, prefix: str, max_entries: int) -> None:
         self._key = audit_key(prefix)
         self._max_entries = max_entries
-        self._redis = Redis.from_url(
-            url,
-            protocol=3,
-            legacy_responses=False,
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=REPLY_SECONDS,
-            socket_timeout=REPLY_SECONDS,
-        )
+        self._redis = redis_client(url)
 
     async def write(self, lines: Sequence[bytes]) -> None:
         """Append *lines* in one round trip; raises AuditFailed. After a timeout they may stand twice."""

@@ -6,16 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
+from fanwire_edge.adapters.redis_client import REPLY_SECONDS, redis_client
 from fanwire_edge.adapters.redis_wire import BROKEN, reason_of
 from fanwire_edge.ports import VerifierUnavailable
 
 __all__ = ["RedisLookup"]
 
-REPLY_SECONDS = 2.0
 # Connections at most; as many look-ups as there are clients wait for one of them.
 MAX_CONNECTIONS = 8
 
@@ -24,18 +20,9 @@ class RedisLookup:
     """Reads single keys of the Redis at *url*, over connections of its own. A `ports.Companion`."""
 
     def __init__(self, url: str) -> None:
-        self._redis = Redis.from_url(
-            url,
-            protocol=3,
-            legacy_responses=False,
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=REPLY_SECONDS,
-            socket_timeout=REPLY_SECONDS,
-        )
-        # A URL's options win over arguments; ours are bytes, and who waits for a connection waits here.
-        pool = self._redis.connection_pool
-        pool.connection_kwargs["decode_responses"] = False
-        pool.max_connections = MAX_CONNECTIONS
+        self._redis = redis_client(url)
+        # A URL's options win over arguments; who waits for a connection waits here.
+        self._redis.connection_pool.max_connections = MAX_CONNECTIONS
         self._places = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def field(self, key: str, name: str) -> bytes | None:

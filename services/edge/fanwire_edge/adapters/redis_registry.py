@@ -6,10 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
+from fanwire_edge.adapters.redis_client import REPLY_SECONDS, redis_client
 from fanwire_edge.adapters.redis_wire import BROKEN, reason_of
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.keys import config_key, readers_key, topics_key
@@ -17,7 +14,6 @@ from fanwire_protocol.settings import SettingError
 
 __all__ = ["RedisRegistry"]
 
-REPLY_SECONDS = 2.0
 _PARTITIONS = "partitions"
 MAX_PARTITIONS = 1024
 # Readers announce themselves every five seconds; who missed three in a row is gone.
@@ -29,16 +25,7 @@ class RedisRegistry:
 
     def __init__(self, url: str, prefix: str) -> None:
         self._prefix = prefix
-        self._redis = Redis.from_url(
-            url,
-            protocol=3,
-            legacy_responses=False,
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=REPLY_SECONDS,
-            socket_timeout=REPLY_SECONDS,
-        )
-        # A URL's options win over arguments; ours are bytes.
-        self._redis.connection_pool.connection_kwargs["decode_responses"] = False
+        self._redis = redis_client(url)
 
     async def partitions(self, wanted: int | None) -> int:
         """Return the stored number; the first process that finds none writes its own (1 by default)."""

@@ -6,17 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
+from fanwire_edge.adapters.redis_client import REPLY_SECONDS, redis_client
 from fanwire_edge.adapters.redis_wire import BROKEN, reason_of
 from fanwire_edge.ports import TailLost
 from fanwire_protocol.keys import revoked_key
 
 __all__ = ["RedisRevocations"]
 
-REPLY_SECONDS = 2.0
 PAGE_FIELDS = 200
 
 
@@ -25,16 +21,7 @@ class RedisRevocations:
 
     def __init__(self, url: str, prefix: str) -> None:
         self._key = revoked_key(prefix)
-        self._redis = Redis.from_url(
-            url,
-            protocol=3,
-            legacy_responses=False,
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=REPLY_SECONDS,
-            socket_timeout=REPLY_SECONDS,
-        )
-        # A URL's options win over arguments; ours are bytes.
-        self._redis.connection_pool.connection_kwargs["decode_responses"] = False
+        self._redis = redis_client(url)
 
     async def pages(self) -> AsyncIterator[Sequence[tuple[str, bytes]]]:
         """Yield all that was there when it began, over a connection that is closed behind it."""

@@ -7,7 +7,6 @@ would make a key that never ends.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 from fanwire_edge.core.principal import InvalidPrincipal, Principal
 from fanwire_protocol.channels import ChannelKind, InvalidChannel, is_segment, parse_channel
+from fanwire_protocol.settings import nearest
 
 __all__ = ["ApiKey", "InvalidApiKey", "api_keys", "digest_of", "read_api_key"]
 
@@ -96,9 +96,7 @@ def _refuse_unknown(record: Mapping[Any, Any]) -> None:
     for name in record:
         if name not in FIELDS:
             # The name may be the key itself, put in the wrong place: only a near miss is shown.
-            close = difflib.get_close_matches(name, FIELDS, 1) if isinstance(name, str) else []
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(FIELDS)}"
-            raise InvalidApiKey(f"has a field that is none; {hint}")
+            raise InvalidApiKey(f"has a field that is none; {nearest(name, FIELDS)}")
 
 
 def _text(record: Mapping[str, Any], name: str, example: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from types import MappingProxyType
 from typing import TypeAlias
 
-from fanwire_edge.core.record import Record, Slot
+from fanwire_edge.core.record import Record, Slot, is_resource_key
 from fanwire_edge.core.standpoint import Kept
 from fanwire_edge.core.stream import Stream
 from fanwire_protocol.position import Position
@@ -65,7 +65,7 @@ class Coverage:
         Frames of a resource channel may have come by a pattern, and the other way round. *gaps* are the
         ends of the last ones that everybody was told of.
         """
-        relevant = (asked | {key for key in on if key.split(":")[2:3] == ["resource"]}) - new
+        relevant = (asked | set(filter(is_resource_key, on))) - new
         # A dictionary, because it is asked about every record of a replay.
         behind = _once_each(lambda places: _behind_gaps(dict(places), gaps))
         return {key: behind(self._begun.get(key, self._joined_at)) for key in relevant}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,7 +12,6 @@ __all__ = ["IN_BAND", "SOURCES", "Credential", "Sources", "select", "shown_in_ba
 IN_BAND = "in_band"
 SOURCES = ("subprotocol", "authorization", "query", "cookie", "api_key", IN_BAND)
 QUERY_NAME = "token"
-_VISIBLE = re.compile(r"[\x21-\x7e]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,8 @@ class Credential:
     @property
     def is_sound(self) -> bool:
         """Whether the text can stand in a header; a query may bring line ends along, or blanks."""
-        return _VISIBLE.fullmatch(self.text) is not None
+        # Of ASCII that is everything but control characters.
+        return self.text.isascii() and self.text.isprintable() and " " not in self.text
 
 
 @dataclass(frozen=True, slots=True)

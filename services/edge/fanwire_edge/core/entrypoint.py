@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from fanwire_edge.core.principal import Principal
 from fanwire_protocol.channels import Channel, InvalidChannel, is_segment, parse_channel
+from fanwire_protocol.settings import nearest
 
 __all__ = ["Entry", "Entrypoint", "InvalidEntrypoint", "InvalidParameter", "choose", "parse_entrypoints"]
 
@@ -144,9 +144,7 @@ def _parsed(table: Any) -> Entrypoint:
         raise InvalidEntrypoint("holds [[entrypoint]] tables and nothing else")
     for key in table:
         if key not in _KEYS:
-            close = difflib.get_close_matches(str(key), _KEYS, 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(_KEYS)}"
-            raise InvalidEntrypoint(f"{key}: no such key; {hint}")
+            raise InvalidEntrypoint(f"{key}: no such key; {nearest(key, _KEYS)}")
     reject = table.get("reject")
     if reject not in (None, "http", "close"):
         raise InvalidEntrypoint(f"reject: {reject!r} is none of http, close; for example close")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from fanwire_edge.core.principal import Principal, count_unjoined_roles
+from fanwire_edge.core.record import is_resource_key
 from fanwire_protocol.channels import (
     SYSTEM_ALL,
     all_channel,
@@ -49,8 +50,9 @@ def covered(keys: Iterable[str], channels: Collection[str]) -> list[str]:
     A pattern that holds a revoked channel is among them: part of it cannot be left out.
     """
     # The keys of what the server joins are no resources, and what is revoked is nothing else.
-    resources = (key for key in keys if key.split(":")[2:3] == ["resource"])
-    return [key for key in resources if any(overlaps(key, channel) for channel in channels)]
+    return [
+        key for key in filter(is_resource_key, keys) if any(overlaps(key, channel) for channel in channels)
+    ]
 
 
 def reached_by(order: Order) -> str:

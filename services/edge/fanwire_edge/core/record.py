@@ -13,7 +13,7 @@ from fanwire_protocol.frames import Frame, encode_event_frame, encode_frame
 from fanwire_protocol.keys import SYSTEM_TOPIC
 from fanwire_protocol.position import Position
 
-__all__ = ["Record", "Slot", "gap_key", "gap_record", "is_gap_key"]
+__all__ = ["Record", "Slot", "gap_key", "gap_record", "is_gap_key", "is_resource_key"]
 
 _GAP = "gap:"
 # Python objects around the bytes of a record, as measured with tracemalloc: charged against the budget.
@@ -153,6 +153,11 @@ def gap_key(partition: int) -> str:
 def is_gap_key(key: str) -> bool:
     """Tell whether a subscription key is that of gaps and not a channel."""
     return key.startswith(_GAP)
+
+
+def is_resource_key(key: str) -> bool:
+    """Tell whether a subscription key is a resource channel or pattern, which nobody is put on unasked."""
+    return key.split(":")[2:3] == ["resource"]
 
 
 def gap_record(loss: Loss, frame: Frame, partitions: int) -> Record:
