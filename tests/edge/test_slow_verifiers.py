@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,7 @@ async def slow(session_redis: RedisServer, tmp_path_factory: Any, loop_name: str
         AUTH__VERIFIER="callable",
         AUTH__CALLABLE="slow_verifier:verify",
         AUTH__IN_BAND_SECONDS="4",
+        AUDIT__TARGET="stdout",
         OUTBOUND__TIMEOUT="10",
         HEARTBEAT__INTERVAL="1",
     ) as edge:
@@ -110,7 +112,7 @@ async def test_events_go_on_while_a_refresh_is_looked_at(slow: SlowEdge) -> None
 
 async def test_a_verifier_that_is_away_is_no_verdict(slow: SlowEdge) -> None:
     """`unavailable`, with 503, and the client may try again; neither is anybody let in, nor does anything
-    change for who is in."""
+    change for who is in. The audit log has each of them."""
     async with await (await slow.edge.dial()).open() as client:
         for number in range(2):
             answer = await client.call(shown("broken", number), "error")
@@ -124,6 +126,18 @@ async def test_a_verifier_that_is_away_is_no_verdict(slow: SlowEdge) -> None:
         answer = await client.call(shown("nobody", 4), "error")
         assert (answer["payload"]["code"], answer["replyTo"]) == ("unauthenticated", 4)
         await client.call({"type": "subscribe", "channel": ORDER}, "subscribed")
+        await slow.edge.process.wait_for(lambda: len(_denied(slow, client.client_id)) == 4)
+
+    assert _denied(slow, client.client_id) == ["unavailable"] * 3 + ["unauthenticated"]
+
+
+def _denied(slow: SlowEdge, client_id: str) -> list[str]:
+    lines = [line for line in slow.edge.process.output.splitlines() if line.startswith("{")]
+    return [
+        record["code"]
+        for record in map(json.loads, lines)
+        if record["event"] == "denied" and record["client_id"] == client_id
+    ]
 
 
 async def test_the_time_for_a_token_is_over_also_where_the_verifier_sleeps(slow: SlowEdge) -> None:

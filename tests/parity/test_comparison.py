@@ -13,7 +13,7 @@ RULE = [
     (401, "unauthenticated"),
     (403, "forbidden"),
     (404, "forbidden"),
-    (410, "forbidden"),
+    (410, "unavailable"),
     (199, "unavailable"),
     (302, "unavailable"),
     (400, "unavailable"),

@@ -15,7 +15,7 @@ def expected_answer(status: int | None) -> str:
     if status == 401:
         return "unauthenticated"
     # What does not exist answers like what is not permitted.
-    return "forbidden" if status in (403, 404, 410) else "unavailable"
+    return "forbidden" if status in (403, 404) else "unavailable"
 
 
 @dataclass(frozen=True, slots=True)

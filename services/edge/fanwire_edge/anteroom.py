@@ -19,7 +19,7 @@ from fanwire_edge.core import answers
 from fanwire_edge.core.answers import Answer
 from fanwire_edge.core.state import State
 from fanwire_edge.edge import Edge
-from fanwire_edge.identification import Identification, Known, unless_revoked
+from fanwire_edge.identification import Identification, Known, Unknown, unless_revoked
 from fanwire_edge.joining import expires_tick
 from fanwire_protocol.codes import CloseCode, ErrorCode
 from fanwire_protocol.commands import Authenticate, Command, Ping, Pong, ReplyTo
@@ -89,12 +89,16 @@ class Anteroom:
             case Known(principal, credential):
                 connection.session.authenticate(principal, self._authenticator.kept(credential))
                 self._let_in(connection, command.reply_to)
-            case unknown if unknown.code is ErrorCode.UNAVAILABLE:
-                connection.send(answers.error(unknown.code, unknown.reason, reply_to=command.reply_to))
             case unknown:
                 self._edge.audit.denied("authenticate", unknown.code, unknown.reason, connection=connection)
-                connection.close(CloseCode.UNAUTHENTICATED, unknown.reason)
+                self._refuse(connection, unknown, command.reply_to)
         return True
+
+    def _refuse(self, connection: Connection, unknown: Unknown, reply_to: ReplyTo) -> None:
+        if unknown.code is ErrorCode.UNAVAILABLE:
+            connection.send(answers.error(unknown.code, unknown.reason, reply_to=reply_to))
+        else:
+            connection.close(CloseCode.UNAUTHENTICATED, unknown.reason)
 
     def _let_in(self, connection: Connection, reply_to: ReplyTo) -> None:
         """Let the connection's next turn join it; what it says meanwhile waits."""

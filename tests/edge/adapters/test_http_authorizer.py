@@ -74,7 +74,7 @@ async def decided(mirror: HttpAuthorizer, *names: str, by: Asker | None = None) 
         (401, Decision.UNAUTHENTICATED),
         (403, Decision.FORBIDDEN),
         (404, Decision.FORBIDDEN),
-        (410, Decision.FORBIDDEN),
+        (410, Decision.UNAVAILABLE),
         (301, Decision.UNAVAILABLE),
         (304, Decision.UNAVAILABLE),
         (400, Decision.UNAVAILABLE),

@@ -85,7 +85,7 @@ def team(owner: object) -> dict[str, object]:
         (team(""), NO),
         (team(None), NO),
         (404, NO),
-        (410, NO),
+        (410, UNKNOWN),
         (team(["acme"]), UNKNOWN),
         (team(True), UNKNOWN),
         ({"team": {}}, UNKNOWN),

@@ -24,7 +24,6 @@ _DECISIONS = {
     401: Decision.UNAUTHENTICATED,
     403: Decision.FORBIDDEN,
     404: Decision.FORBIDDEN,
-    410: Decision.FORBIDDEN,
 }
 
 

@@ -24,7 +24,7 @@ MAX_REMEMBERED = 10_000
 # Requests for one command at once, so that one who asks for a hundred channels leaves places to others.
 AT_ONCE = 8
 MAX_REQUESTS = 64
-NOT_THERE = frozenset({404, 410})
+NOT_THERE = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class OwnerAuthorizer:
     async def _ask(self, url: str) -> str | None:
         async with self._places:
             reply = await self._outbound.get(url, {"Accept": "application/json", **self._query.headers})
-        if reply.status in NOT_THERE:
+        if reply.status == NOT_THERE:
             return None
         if not 200 <= reply.status < 300:
             raise OutboundFailed(f"the service that knows the owners answered {reply.status}")
