@@ -121,6 +121,8 @@ async def test_retries_after_lost_replies_are_delivered_once(
         _join(run, one, two, CLIENTS // 3)
         async with run.under_load():
             await run.more(PART_SECONDS / 2)
+            # Topics are new, and who was told nothing of one has no position of it to go on from.
+            await run.all_level(2 * LIVE_SECONDS)
             for client in (*live, *replayed):
                 client.cut()
             async with dropping_replies(run, redis_server, door):
